@@ -1,0 +1,242 @@
+"""The command line: parse, then import, then one call, then print.
+
+`rustvid INPUT --out OUT` is `rustvid run INPUT --out OUT`. Nothing heavy loads for --help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rustvid import __version__
+from rustvid.config import Config, apply, load
+from rustvid.errors import ConfigError, RustVidError, UsageError
+
+if TYPE_CHECKING:
+    from rustvid.frames import Measured
+    from rustvid.report.summary import Summary
+
+COMMANDS = ("run", "demo", "models", "config")
+
+_EPILOG = """\
+examples:
+  rustvid footage.mp4 --out annotated.mp4
+  rustvid footage.mp4 --out annotated.mp4 --mask masks.mkv --every 5 --config paper
+  rustvid photo.jpg --out annotated.png
+  rustvid demo footage.mp4
+
+exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short,
+5 output, 6 some frames failed, 130 and 143 interrupted
+"""
+
+# option → dotted key of the configuration; the defaults are in config.py alone
+_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "--out": ("output.path", {"metavar": "OUT", "help": "annotated video or picture"}),
+    "--csv": ("output.csv", {"metavar": "FILE", "help": "table of the area of every frame"}),
+    "--mask": ("output.mask", {"metavar": "FILE", "help": "masks as lossless video"}),
+    "--model": ("model.name", {"metavar": "NAME|PATH", "help": "shipped model or weights"}),
+    "--device": ("model.device", {"metavar": "DEVICE", "help": "auto, cpu, gpu or gpu:N"}),
+    "--every": ("sample.every", {"metavar": "N", "help": "analyse every Nth frame, track the rest"}),
+    "--start": ("source.start", {"metavar": "TIME", "help": "begin here; seconds or hh:mm:ss"}),
+    "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
+    "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
+    "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. RustVid's own errors become one line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser()
+    if given and given[0] not in COMMANDS and not _is_global(given[0]):
+        given.insert(0, "run")
+    options = parser.parse_args(given)
+    if not given:
+        parser.print_help()
+        return 2
+    try:
+        return int(options.handler(options))
+    except RustVidError as exc:
+        print(f"rustvid: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="rustvid",
+        description="Finds rust in inspection footage: the same video with corrosion marked, "
+        "and its area frame by frame.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rustvid {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    _add_run(commands)
+    demo = commands.add_parser("demo", help="make synthetic footage with true masks to try on")
+    demo.add_argument("out", metavar="OUT.mp4")
+    demo.add_argument("--seconds", type=float, help="length of the film")
+    demo.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    demo.set_defaults(handler=_demo)
+    models = commands.add_parser("models", help="list the shipped models")
+    models.set_defaults(handler=_models)
+    config = commands.add_parser("config", help="print every option with its value")
+    _add_configuration(config)
+    config.set_defaults(handler=_config)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="analyse footage (the default: `rustvid INPUT --out OUT`)",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.add_argument("input", metavar="INPUT", help="video, picture or folder of pictures")
+    for flag, (_, details) in _SHORTCUTS.items():
+        run.add_argument(flag, default=None, **details)
+    run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
+    run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
+    run.add_argument("-q", "--quiet", action="store_true", help="only errors")
+    run.add_argument("-v", "--verbose", action="store_true", help="tracebacks and FFmpeg's log")
+    _add_configuration(run)
+    run.set_defaults(handler=_run)
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML with differences from the defaults, or a shipped name; may be repeated",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set one option; repeatable"
+    )
+
+
+def _is_global(word: str) -> bool:
+    return word in ("-h", "--help", "--version")
+
+
+def _configuration(options: argparse.Namespace) -> Config:
+    """Defaults, then configuration files, then --set, then the shortcuts."""
+    config = Config()
+    for name in options.config:
+        config = load(config_path(name), config)
+    for assignment in options.set:
+        config = apply(config, assignment)
+    for flag, (key, _) in _SHORTCUTS.items():
+        value = getattr(options, flag.removeprefix("--"), None)
+        if value is not None:
+            quoted = json.dumps(value) if key.startswith(("output.", "model.")) else value
+            config = _named(flag, config, f"{key}={quoted}")
+    return config
+
+
+def _named(flag: str, config: Config, assignment: str) -> Config:
+    """Set a shortcut's key; an error speaks of the shortcut that was given."""
+    try:
+        return apply(config, assignment)
+    except ConfigError as exc:
+        raise ConfigError(str(exc).replace("--set:", f"{flag}:", 1)) from exc
+
+
+def config_path(name: str) -> Path:
+    """A path, or the shipped configuration of that name."""
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    from importlib import resources
+
+    shipped = Path(str(resources.files("rustvid.configs") / f"{name}.yaml"))
+    if not shipped.is_file():
+        known = ", ".join(sorted(path.stem for path in shipped.parent.glob("*.yaml")))
+        raise ConfigError(f"--config {name}: not a .yaml file nor one of {known}")
+    return shipped
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = replace(_configuration(options), input=options.input)
+    if options.overwrite:
+        config = replace(config, output=replace(config.output, overwrite=True))
+    if options.no_text:
+        config = replace(config, render=replace(config.render, text=False))
+    if not (config.output.path or config.output.csv or config.output.mask or options.json):
+        raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
+    from rustvid.preflight import preflight
+
+    preflight(config)  # before TensorFlow loads: what is wrong is told at once
+    _quiet_libraries(options.verbose)
+    from rustvid.pipeline import run
+    from rustvid.progress import Progress, Signals
+
+    with Signals() as signals, Progress(Path(options.input).name, options.quiet) as progress:
+
+        def after_each(result: Measured, expected: int | None) -> None:
+            signals.check()
+            progress.show(result, expected)
+
+        summary = run(config, after_each)
+    _report(summary, config, options)
+    return summary.exit_code
+
+
+def _report(summary: Summary, config: Config, options: argparse.Namespace) -> None:
+    if options.json:
+        from rustvid.config import as_dict
+
+        facts = {"rustvid": __version__, **summary.as_dict(), "config": as_dict(config)}
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    for warning in () if options.quiet else summary.warnings:
+        print(f"rustvid: warning: {warning}", file=sys.stderr)
+    for line in () if options.quiet else summary.lines():
+        print(line, file=sys.stderr)
+    if summary.error:
+        print(f"rustvid: {summary.error}", file=sys.stderr)
+
+
+def _quiet_libraries(verbose: bool) -> None:
+    """Before they load: their chatter is for their developers."""
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from rustvid import demo
+
+    given = {"seconds": options.seconds} if options.seconds is not None else {}
+    path = demo.write(Path(options.out), overwrite=options.overwrite, **given)
+    print(f"wrote {path}\nwrote {path.with_suffix('.masks.mkv')}")
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from importlib import resources
+
+    folder = Path(str(resources.files("rustvid.method") / "weights"))
+    for path in sorted(folder.glob("*.npz")):
+        card = path.with_suffix(".md")
+        about = card.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") if card.exists() else ""
+        print(f"{path.stem:18} {path.stat().st_size / 1e6:5.1f} MB  {about}")
+    return 0
+
+
+def _config(options: argparse.Namespace) -> int:
+    from rustvid.config import document
+
+    print(document(_configuration(options)), end="")
+    return 0
+

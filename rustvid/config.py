@@ -1,0 +1,295 @@
+"""Every option, its default, its range and what it does: the one truth for YAML, --set and the docs.
+
+Frozen dataclasses hold the values. `load` reads YAML files that hold only differences,
+`apply` sets one dotted key, `document` writes the commented configs/default.yaml.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from rustvid.errors import ConfigError
+
+Scalar = Union[bool, int, float, str, None]
+C = TypeVar("C")
+
+
+def option(
+    default: Scalar, doc: str, *, low: float | None = None, high: float | None = None, kind: str = ""
+) -> Any:
+    """A field with its documentation and inclusive range; kind "time" also takes hh:mm:ss."""
+    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "kind": kind})
+
+
+def section(cls: type[C], doc: str) -> C:
+    """A field that holds a dataclass of options."""
+    made: C = field(default_factory=cls, metadata={"doc": doc})
+    return made
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    start: float | None = option(
+        None, "begin at this time; seconds or hh:mm:ss", low=0, kind="time"
+    )
+    end: float | None = option(None, "stop before this time; seconds or hh:mm:ss", low=0, kind="time")
+    rate: float = option(25.0, "frames per second of a folder of images", low=0.001, high=1000)
+    max_pixels: int = option(
+        150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1
+    )
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    every: int = option(1, "analyse every Nth frame, track the mask between them", low=1)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    name: str = option("rustseg-lite", "a shipped model (`rustvid models`) or a path to .npz weights")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto", "arithmetic of the network; auto: bfloat16 where the processor has it"
+    )
+    device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    batch: int = option(4, "frames per network pass", low=1, high=256)
+    threshold: float = option(0.5, "a frame is corroded when p(corrosion) exceeds this", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class LocaliseConfig:
+    score: Literal["exp", "sigmoid"] = option(
+        "exp", "Grad-CAM++ of exp(logit), as its authors do, or of the sigmoid itself"
+    )
+
+
+@dataclass(frozen=True)
+class CrfConfig:
+    """The five parameters of the paper's eq. 10."""
+
+    appearance_sigma_xy: float = option(
+        80.0, "reach of the appearance kernel, pixels at 572", low=0.1, high=2000
+    )
+    appearance_sigma_rgb: float = option(
+        13.0, "colour tolerance of the appearance kernel, 8-bit steps", low=0.1, high=255
+    )
+    appearance_weight: float = option(10.0, "Potts weight of the appearance kernel", low=0, high=1000)
+    smoothness_sigma_xy: float = option(
+        3.0, "reach of the smoothness kernel, pixels at 572", low=0.1, high=2000
+    )
+    smoothness_weight: float = option(3.0, "Potts weight of the smoothness kernel", low=0, high=1000)
+    confidence: float = option(
+        0.9, "probability that the first mask's strongest pixel is right", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class RefineConfig:
+    method: Literal["advanced", "crf", "threshold", "student"] = option(
+        "advanced",
+        "advanced: threshold, K-means, erosion, CRF; crf: threshold, CRF; "
+        "threshold: eq. 8-9 alone; student: a student's own pixels above level",
+    )
+    size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
+    iterations: int | None = option(
+        None, "CRF iterations; null: the paper's 10 (advanced) or 25 (crf)", low=1, high=100
+    )
+    level: float = option(0.5, "student: a pixel is corroded above this probability", low=0, high=1)
+    kmeans_pixels: int = option(
+        8192, "K-means learns its two colours from so many pixels; 0: from all", low=0
+    )
+    erosion: int = option(5, "width of the diamond that erodes the mask; 1: no erosion", low=1, high=99)
+    seed: int = option(0, "seed of the K-means centres: the same input gives the same mask", low=0)
+    crf: CrfConfig = section(CrfConfig, "dense CRF, eq. 10")
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    view: Literal["overlay", "heatmap", "mask", "side-by-side"] = option("overlay", "what is drawn")
+    color: str = option("#ff00d4", "colour of the mask, #rrggbb", kind="color")
+    opacity: float = option(0.4, "of the tint inside the mask", low=0, high=1)
+    contour: bool = option(True, "draw the outline of the mask")
+    text: bool = option(True, "write time, probability and area into the picture")
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    path: str | None = option(None, "annotated video (.mp4 .mov .mkv .ts .avi .webm) or picture")
+    csv: str | None = option(None, "report, a row per frame; null: beside the video")
+    mask: str | None = option(None, "masks as lossless FFV1 video (.mkv), gray, 0 or 255")
+    overwrite: bool = option(False, "replace files that exist")
+    codec: Literal["h264", "hevc", "av1", "vp9", "ffv1"] = option("h264", "of the annotated video")
+    preset: str | None = option(
+        None, "speed of the encoder; null: veryfast (h264, hevc), 10 (av1)"
+    )
+    crf: int | None = option(
+        None, "quality, lower is better; null: 20 (h264), 24 (hevc), 32 (av1, vp9)", low=0, high=63
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    input: str | None = option(None, "video file, picture or folder of pictures")
+    workers: int | None = option(
+        None, "processes that refine; null: one per core; 0: none, refine in this one", low=0, high=512
+    )
+    source: SourceConfig = section(SourceConfig, "what is read")
+    sample: SampleConfig = section(SampleConfig, "which frames are analysed")
+    model: ModelConfig = section(ModelConfig, "classify")
+    localise: LocaliseConfig = section(LocaliseConfig, "localise")
+    refine: RefineConfig = section(RefineConfig, "refine")
+    render: RenderConfig = section(RenderConfig, "how the result looks")
+    output: OutputConfig = section(OutputConfig, "what is written")
+
+
+def load(path: Path, base: C) -> C:
+    """Return `base` with the differences of a YAML file; unknown keys and wrong values are errors."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc.strerror}); check the path") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        where = " ".join(str(exc).split())
+        raise ConfigError(f"{path}: is not valid YAML: {where}") from exc
+    if tree is None:
+        return base
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{path}: must hold `key: value` lines, received {tree!r}")
+    return _merge(base, tree, str(path), "")
+
+
+def apply(config: C, assignment: str) -> C:
+    """Return `config` with one `dotted.key=value` set; the value is read as YAML."""
+    key, equals, text = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {assignment}: must be key=value, for example refine.size=286")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"--set {assignment}: {text!r} is not a YAML value") from exc
+    tree: Any = value
+    for name in reversed(key.strip().split(".")):
+        tree = {name: tree}
+    return _merge(config, tree, "--set", "")
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """The configuration as plain nested dictionaries, for JSON."""
+    return dataclasses.asdict(config)
+
+
+def document(config: Any) -> str:
+    """Commented YAML of every option of a configuration, the text of configs/default.yaml."""
+    return "".join(_document(config, 0))
+
+
+def _document(config: Any, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        doc = str(item.metadata.get("doc", ""))
+        if dataclasses.is_dataclass(value):
+            yield f"\n{pad}{item.name}:  # {doc}\n"
+            yield from _document(value, depth + 1)
+            continue
+        limits = _limits(item)
+        yield f"{pad}{item.name}: {_scalar(value)}  # {doc}{limits and f' ({limits})'}\n"
+
+
+def _scalar(value: Scalar) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+
+
+def _limits(item: dataclasses.Field[Any]) -> str:
+    hints = item.metadata
+    low, high = hints.get("low"), hints.get("high")
+    if low is None and high is None:
+        return ""
+    return f"{low}–{high}" if high is not None else f"at least {low}"
+
+
+def _merge(config: C, tree: Mapping[Any, Any], origin: str, prefix: str) -> C:
+    assert dataclasses.is_dataclass(config) and not isinstance(config, type)
+    fields = {item.name: item for item in dataclasses.fields(config)}
+    hints = get_type_hints(type(config))
+    changes: dict[str, Any] = {}
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if key not in fields:
+            raise ConfigError(f"{origin}: unknown key {dotted}{_nearest(str(key), prefix, fields)}")
+        current = getattr(config, key)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{origin}: {dotted} is a section of keys, received {value!r}")
+            changes[key] = _merge(current, value, origin, f"{dotted}.")
+        else:
+            changes[key] = _checked(value, hints[key], fields[key], f"{origin}: {dotted}")
+    return dataclasses.replace(config, **changes)  # type: ignore[return-value]
+
+
+def _nearest(key: str, prefix: str, names: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(key, list(names), n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {prefix}{close[0]}?"
+    return f"; the keys here are {', '.join(names)}"
+
+
+def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) -> Scalar:
+    """Return the value in the field's own type, or raise with the key, the value and the remedy."""
+    kind = item.metadata.get("kind")
+    if kind == "time" and isinstance(value, str):
+        value = seconds(value, where)
+    allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    for accepted in allowed:
+        if get_origin(accepted) is Literal:
+            if value in get_args(accepted):
+                return value  # type: ignore[no-any-return]
+        elif accepted is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+            break
+        elif type(value) is accepted:
+            break
+    else:
+        raise ConfigError(f"{where} must be {_expected(allowed)}, received {value!r}")
+    _check_range(value, item, where)
+    if kind == "color" and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        raise ConfigError(f"{where} must be a colour like #ff00d4, received {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def _expected(allowed: tuple[Any, ...]) -> str:
+    words: list[str] = []
+    for accepted in allowed:
+        if get_origin(accepted) is Literal:
+            words += [str(choice) for choice in get_args(accepted)]
+        else:
+            names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+            words.append(names.get(accepted, "null"))
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _check_range(value: Any, item: dataclasses.Field[Any], where: str) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return
+    low, high = item.metadata.get("low"), item.metadata.get("high")
+    inside = (low is None or value >= low) and (high is None or value <= high)
+    if not inside or value != value:  # NaN is unequal to itself
+        raise ConfigError(f"{where} must be {_limits(item)}, received {value}")
+
+
+def seconds(text: str, where: str) -> float:
+    """Read "90", "1:30" or "00:01:30.5" as seconds."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise ConfigError(f"{where} must be seconds or hh:mm:ss, received {text!r}")
+    total = 0.0
+    for part in text.split(":"):
+        total = total * 60 + float(part)
+    return total

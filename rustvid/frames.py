@@ -1,0 +1,192 @@
+"""The records that travel down the pipeline: Frame → Classified → Localised → Refined → Measured.
+
+Each is frozen and holds the one before it, so the last one knows the whole story of a frame.
+Arrays inside are never written to: a step that changes pixels makes new ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture as planar YUV, in the orientation in which it is stored.
+
+    planes: Y (h, w), U and V (h / 2**shift_y, w / 2**shift_x, rounded up), or Y alone;
+        uint8 for 8 bits, uint16 (value in the low bits) for 9 to 16 bits
+    format: FFmpeg's name of the pixel format, for example "yuv420p10le"
+    matrix: "bt601", "bt709" or "bt2020": how YUV relates to RGB
+    full_range: True if Y runs over all codes, False if 16–235 (at 8 bits)
+    rotation: how many quarter turns counter-clockwise make the picture upright (0–3)
+    pixel_aspect: width / height of one pixel
+    """
+
+    planes: tuple[NDArray[Any], ...]
+    format: str
+    bits: int
+    shift_x: int
+    shift_y: int
+    matrix: str
+    full_range: bool
+    rotation: int = 0
+    pixel_aspect: Fraction = Fraction(1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) as stored."""
+        height, width = self.planes[0].shape
+        return height, width
+
+    @property
+    def upright_shape(self) -> tuple[int, int]:
+        """(height, width) as seen."""
+        height, width = self.shape
+        return (width, height) if self.rotation % 2 else (height, width)
+
+    def upright(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """Turn an array (h, w, ...) from the stored to the upright orientation."""
+        return np.rot90(stored, self.rotation)
+
+    def stored(self, upright: NDArray[Any]) -> NDArray[Any]:
+        """Turn an array (h, w, ...) from the upright to the stored orientation."""
+        return np.rot90(upright, -self.rotation)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of the source.
+
+    index: 0, 1, 2, … in the order of presentation
+    time: seconds, exact: pts × time_base of the container
+    duration: seconds until the next frame, as far as the container knows; 0 if it does not
+    picture: the decoded pixels, as stored
+    image: (s, s, 3) uint8 RGB, upright, squashed to the size the network sees
+    status: "ok", or what is wrong with the frame: "corrupt", "damaged", "time repaired"
+    companions: packets of other streams (sound, subtitles) read before this frame; the sink
+        copies them untouched
+    """
+
+    index: int
+    time: Fraction
+    duration: Fraction
+    picture: Picture
+    image: NDArray[np.uint8]
+    status: str = "ok"
+    companions: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Classified:
+    """A frame with the network's answer; probability is None for a frame not looked at."""
+
+    frame: Frame
+    probability: float | None  # of corrosion, in [0, 1]
+
+    @property
+    def analysed(self) -> bool:
+        """Did the network look at this very frame?"""
+        return self.probability is not None
+
+
+@dataclass(frozen=True)
+class Localised:
+    """A classified frame with its evidence map, if it is corroded.
+
+    evidence: (h, w) float32 in [0, 1], upright: the Grad-CAM++ heat map or a student's
+        probability of corrosion; None where the frame is not corroded or was not looked at
+    """
+
+    classified: Classified
+    evidence: NDArray[np.float32] | None
+
+    @property
+    def frame(self) -> Frame:
+        return self.classified.frame
+
+    @property
+    def probability(self) -> float | None:
+        return self.classified.probability
+
+
+@dataclass(frozen=True)
+class Refined:
+    """A frame with its mask of corrosion, at the working size of the refinement.
+
+    working_mask: (s, s) uint8 0 or 1, upright, squashed like Frame.image
+    mask_from: "analysed", "tracked" (carried from another frame) or "failed"
+    """
+
+    localised: Localised
+    working_mask: NDArray[np.uint8]
+    mask_from: str = "analysed"
+
+    @property
+    def frame(self) -> Frame:
+        return self.localised.frame
+
+    @property
+    def probability(self) -> float | None:
+        return self.localised.probability
+
+    @property
+    def evidence(self) -> NDArray[np.float32] | None:
+        return self.localised.evidence
+
+    @property
+    def status(self) -> str:
+        """The frame's status, or "failed" where the refinement failed."""
+        return "failed" if self.mask_from == "failed" else self.frame.status
+
+
+@dataclass(frozen=True)
+class Area:
+    """How much of a frame is corroded, in pixels of the source frame.
+
+    pixels: corroded pixels; share: of the frame, in [0, 1]
+    regions: connected pieces (8-neighbours); largest: pixels of the largest piece
+    """
+
+    pixels: int
+    share: float
+    regions: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The end of the line: a frame, its mask at the size of the source, and its area.
+
+    mask: (h, w) uint8 0 or 1, upright
+    """
+
+    refined: Refined
+    mask: NDArray[np.uint8]
+    area: Area
+
+    @property
+    def frame(self) -> Frame:
+        return self.refined.frame
+
+    @property
+    def probability(self) -> float | None:
+        """p(corrosion) in [0, 1]; None where the frame was not looked at but tracked."""
+        return self.refined.probability
+
+    @property
+    def evidence(self) -> NDArray[np.float32] | None:
+        return self.refined.evidence
+
+    @property
+    def status(self) -> str:
+        return self.refined.status
+
+    @property
+    def analysed(self) -> bool:
+        """Did the network look at this very frame?"""
+        return self.refined.localised.classified.analysed

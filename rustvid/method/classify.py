@@ -1,0 +1,171 @@
+"""Classify: pictures in, p(corrosion) and the evidence map out, in one pass of the network."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from rustvid.config import ModelConfig
+from rustvid.errors import ModelError, UsageError
+from rustvid.frames import Classified, Frame, Localised
+from rustvid.method import network
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network says of a batch: probability (n,) and evidence (n, h, w), float32 in [0, 1]."""
+
+    probability: NDArray[np.float32]
+    evidence: NDArray[np.float32]
+
+
+class Model:
+    """A network with its weights, ready to look at pictures.
+
+    name: as asked for; digest: SHA-256 of the weights file, hexadecimal
+    size: (width, height) of the pictures it takes; precision: the arithmetic in use
+    seconds: time spent in the network so far; passes: pictures looked at
+    """
+
+    def __init__(self, config: ModelConfig, score: str = "exp") -> None:
+        path = find(config.name)
+        self.name = config.name
+        self.device = _device(config.device)
+        self.precision = _precision(config.precision, self.device)
+        self.batch = config.batch
+        self.size = (network.INPUT_SIZE, network.INPUT_SIZE)
+        self.seconds = 0.0
+        self.passes = 0
+        arrays = network.read_weights(path)
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with self._on_device():
+            self._network = _ready(arrays, str(path), score, self.precision)
+
+    def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
+        count = len(images)
+        # The last pictures of a film are padded: a fixed shape is compiled once.
+        stack = np.stack([*images, *[images[-1]] * (self.batch - count)])
+        started = time.perf_counter()
+        with self._on_device():
+            answer = self._network.predict_on_batch(stack)
+        self.seconds += time.perf_counter() - started
+        self.passes += count
+        return Answer(
+            np.asarray(answer["probability"], np.float32)[:count],
+            np.asarray(answer["evidence"], np.float32)[:count],
+        )
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        return keras.device(self.device) if self.device else nullcontext()
+
+
+def find(name: str) -> Path:
+    """The weights file of a shipped model's name, or the path itself."""
+    if name.endswith(".npz"):
+        return Path(name)
+    shipped = Path(str(resources.files("rustvid.method") / "weights" / f"{name}.npz"))
+    if not shipped.is_file():
+        raise ModelError(
+            f"model {name}: is not shipped (there are {', '.join(shipped_models())}) "
+            "and is not a path to .npz weights"
+        )
+    return shipped
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with RustVid."""
+    folder = Path(str(resources.files("rustvid.method") / "weights"))
+    return sorted(path.stem for path in folder.glob("*.npz"))
+
+
+def _ready(arrays: dict[str, NDArray[Any]], origin: str, score: str, precision: str) -> Any:
+    """The network of these weights on uint8 pictures."""
+    if "conv1_1/kernel" not in arrays:
+        raise ModelError(f"{origin}: lacks conv1_1/kernel; these are not weights of RustVid")
+    filters = int(arrays["conv1_1/kernel"].shape[-1])
+    inner = network.build(filters, score=score, dtype=precision)
+    network.assign_weights(inner, arrays, origin)
+    pictures = keras.Input(inner.input_shape[1:], dtype="uint8", name="pictures")
+    model = keras.Model(pictures, inner(ops.cast(pictures, "float32") / 127.5 - 1.0))
+    model.compile(jit_compile=False)  # on a CPU, XLA measured no faster and compiles for long
+    return model
+
+
+def _precision(asked: str, device: str | None) -> str:
+    """auto: bfloat16 on a CPU that multiplies it in hardware, else float32."""
+    if asked != "auto":
+        return asked
+    on_gpu = (device or "").startswith("gpu") or (device is None and bool(_gpus()))
+    return "float32" if on_gpu or not _cpu_has_bfloat16() else "bfloat16"
+
+
+def _cpu_has_bfloat16() -> bool:
+    if platform.system() != "Linux":
+        return False
+    flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _gpus() -> list[str]:
+    return list(keras.distribution.list_devices("gpu"))
+
+
+def _device(asked: str) -> str | None:
+    """Keras's name of the device; None leaves the choice to the backend."""
+    kind, _, number = asked.partition(":")
+    if asked == "auto":
+        return None
+    if kind not in ("cpu", "gpu") or not (number or "0").isdigit():
+        raise UsageError(f"model.device must be auto, cpu, gpu or gpu:N, received {asked!r}")
+    if kind == "gpu" and int(number or 0) >= len(_gpus()):
+        raise UsageError(f"model.device {asked}: the backend sees {len(_gpus())} GPUs; use auto or cpu")
+    return f"{kind}:{number or 0}"
+
+
+def classify(
+    chosen: Iterable[tuple[Frame, bool]], model: Model, threshold: float
+) -> Iterator[Localised]:
+    """Classify and localise the chosen frames, in batches; the others pass through, in order.
+
+    chosen: frames with whether to look at them. A frame has an evidence map only where
+    p(corrosion) > threshold ("Workflow": greater than 50 %).
+    """
+    waiting: list[tuple[Frame, bool]] = []
+    looks = 0
+    for frame, look in chosen:
+        waiting.append((frame, look))
+        looks += look
+        if looks == model.batch or len(waiting) >= 8 * model.batch:
+            yield from _answered(waiting, model, threshold)
+            waiting, looks = [], 0
+    yield from _answered(waiting, model, threshold)
+
+
+def _answered(
+    waiting: list[tuple[Frame, bool]], model: Model, threshold: float
+) -> Iterator[Localised]:
+    images = [frame.image for frame, look in waiting if look]
+    answers = iter(())  # type: ignore[var-annotated]
+    if images:
+        answer = model.look(images)
+        answers = iter(zip(answer.probability, answer.evidence, strict=True))
+    for frame, look in waiting:
+        if not look:
+            yield Localised(Classified(frame, None), None)
+            continue
+        probability, evidence = next(answers)
+        corroded = float(probability) > threshold
+        yield Localised(Classified(frame, float(probability)), evidence if corroded else None)

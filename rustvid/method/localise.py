@@ -1,0 +1,43 @@
+"""Localise: Grad-CAM++ (eq. 4–7) in closed form.
+
+The head is one neuron, linear in the last feature map: s = Σ g·A + b with s the logit of
+corrosion. So every derivative of eq. 5–7 is an expression in g, and no autodiff is needed:
+
+    score     first          second               third
+    exp(s)    e·g            e·g²                 e·g³              e = exp(s)
+    p = σ(s)  d·g            d·(1−2p)·g²          d·(1−6p+6p²)·g³   d = p(1−p)
+
+The common factor (e or d) cancels in eq. 7, and in eq. 6 when the map is divided by its
+maximum. It is left out: the map stays alive where p saturates and d vanishes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+
+def grad_cam_plus_plus(features: Any, weights: Any, probability: Any, score: str) -> Any:
+    """Heat map of corrosion, one pass, no gradient.
+
+    features: (B, h, w, K) float32, after the ReLU
+    weights: (1, h, w, K) float32, g: the head's weights towards corrosion
+    probability: (B,) float32 p(corrosion); used by the score "sigmoid"
+    score: "exp" (Chattopadhay et al., eq. 19) or "sigmoid"
+    Returns (B, h, w) float32 in [0, 1]; all zeros where nothing speaks for corrosion.
+    """
+    first = weights * ops.cast(features > 0, "float32")  # ∂s/∂A before the ReLU
+    second, third = first**2, first**3
+    if score == "sigmoid":
+        p = ops.reshape(probability, (-1, 1, 1, 1))
+        second = second * (1 - 2 * p)
+        third = third * (1 - 6 * p + 6 * p**2)
+    total = ops.sum(features, axis=(1, 2), keepdims=True)
+    denominator = 2 * second + total * third
+    safe = ops.abs(denominator) > 1e-30
+    alpha = ops.where(safe, second / ops.where(safe, denominator, 1.0), 0.0)  # eq. 7
+    importance = ops.sum(alpha * ops.relu(first), axis=(1, 2), keepdims=True)  # eq. 6
+    heat = ops.relu(ops.sum(importance * features, axis=-1))  # eq. 4
+    peak = ops.max(heat, axis=(1, 2), keepdims=True)
+    return heat / ops.where(peak > 0, peak, 1.0)

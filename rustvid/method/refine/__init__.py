@@ -1,0 +1,60 @@
+"""Refine: one frame's evidence map and picture → its mask. NumPy and OpenCV, no TensorFlow.
+
+    evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─► CRF 10    "advanced"
+                                   └───────────────────────────► CRF 25    "crf"
+                                   └─► done                                "threshold"
+             └► above the level, done                                      "student"
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.config import RefineConfig
+from rustvid.method.refine import kmeans, threshold
+from rustvid.method.refine.crf import crf
+
+ITERATIONS = {"advanced": 10, "crf": 25}  # the paper's: "Pure CRF", "K-Means + CRF (Advanced)"
+
+
+def one_thread() -> None:
+    """A worker's share is one core: its siblings have the others."""
+    cv2.setNumThreads(1)
+
+
+def refine(
+    image: NDArray[np.uint8], evidence: NDArray[np.float32], config: RefineConfig
+) -> NDArray[np.uint8]:
+    """The mask of one corroded frame.
+
+    image: (h, w, 3) uint8 RGB; evidence: (h', w') float32 in [0, 1], of the same view
+    Returns (config.size, config.size) uint8, 0 or 1.
+    """
+    size = config.size
+    heat = threshold.enlarge(evidence, size)
+    if config.method == "student":
+        return (heat > config.level).astype(np.uint8)
+    mask = threshold.filtered(heat, threshold.dynamic_threshold(evidence))
+    if config.method == "threshold" or not mask.any():
+        return (mask > 0).astype(np.uint8)
+    picture = _working_picture(image, size)
+    if config.method == "advanced":
+        mask = _trimmed(picture, mask, config)
+    iterations = config.iterations or ITERATIONS[config.method]
+    return crf(picture, mask, config.crf, iterations)
+
+
+def _working_picture(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    if image.shape[:2] == (size, size):
+        return image
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def _trimmed(
+    picture: NDArray[np.uint8], mask: NDArray[np.uint8], config: RefineConfig
+) -> NDArray[np.uint8]:
+    cluster = kmeans.two_colours(picture, config.kmeans_pixels, config.seed)
+    return kmeans.erode(kmeans.trim(mask, cluster), config.erosion)
+

@@ -1,0 +1,47 @@
+"""The fully connected CRF of Krähenbühl and Koltun (eq. 10). Only this file knows pydensecrf."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydensecrf import densecrf
+
+from rustvid.config import CrfConfig
+
+PAPER_SIZE = 572  # the size at which the two reaches are given
+
+
+def crf(
+    image: NDArray[np.uint8], mask: NDArray[np.uint8], config: CrfConfig, iterations: int
+) -> NDArray[np.uint8]:
+    """Let a mask grow and shrink to the picture's edges and colours.
+
+    image: (h, w, 3) uint8 RGB; mask: (h, w) uint8, 0–255, strength of corrosion
+    Returns (h, w) uint8, 0 or 1.
+    """
+    height, width = mask.shape
+    scale = max(height, width) / PAPER_SIZE
+    field = densecrf.DenseCRF2D(width, height, 2)
+    field.setUnaryEnergy(_unary(mask, config.confidence))
+    smooth, appear = config.smoothness_sigma_xy * scale, config.appearance_sigma_xy * scale
+    field.addPairwiseGaussian(sxy=smooth, compat=config.smoothness_weight)
+    field.addPairwiseBilateral(
+        sxy=appear,
+        srgb=config.appearance_sigma_rgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=config.appearance_weight,
+    )
+    labels = np.argmax(field.inference(iterations), axis=0)
+    return labels.reshape(height, width).astype(np.uint8)
+
+
+def _unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
+    """−log p of (sound, corroded), (2, h·w) float32.
+
+    Outside the mask p(corroded) is 1 − confidence; inside it goes from ½ to the confidence
+    with the heat, so that a pixel which passed eq. 9 is never called sound by its heat alone.
+    """
+    strength = mask.ravel().astype(np.float32) / 255.0
+    inside = 0.5 + (confidence - 0.5) * strength
+    corroded = np.where(strength > 0, inside, 1.0 - confidence)
+    return -np.log(np.stack([1.0 - corroded, corroded])).astype(np.float32)

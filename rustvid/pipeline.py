@@ -1,0 +1,255 @@
+"""The story: how a frame goes from the file to the annotated video and the table.
+
+    source ─► sample ─► classify ─► localise ─► refine ─► track ─► measure ─► render ─► sink
+    thread              one network pass        processes                     thread    │
+                                                                                     report
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from rustvid.config import Config, OutputConfig
+from rustvid.errors import RustVidError, SourceCutShort
+from rustvid.frames import Frame, Localised, Measured, Refined
+from rustvid.method.classify import Model, classify
+from rustvid.method.refine import one_thread, refine
+from rustvid.preflight import Paths, preflight
+from rustvid.render import render
+from rustvid.report.area import measure
+from rustvid.report.caption import caption
+from rustvid.report.csv import CsvReport
+from rustvid.report.summary import Summary
+from rustvid.threads import ReadAhead, WriteBehind
+from rustvid.tracking import track
+from rustvid.video.sink import Sink, Template, mask_picture, open_sink, part_of
+from rustvid.video.source import Source, open_source
+from rustvid.workers import Outcome, Pool, Task
+
+T = TypeVar("T")
+Progress = Callable[[Measured, "int | None"], None]
+
+_AHEAD = 8  # decoded frames that wait for the network
+_BEHIND = 8  # results that wait for the encoder
+
+
+def process(source: str | Path, config: Config | None = None) -> Iterator[Measured]:
+    """Analyse a video, a photo or a folder of photos; yields every frame with its mask.
+
+    Nothing is written. Raises UsageError or SourceError before the first frame, and
+    SourceCutShort after the last one of a file that ends too early.
+    """
+    config = replace(config or Config(), input=str(source))
+    preflight(replace(config, output=OutputConfig()))
+    with _opened(config, Summary()) as line:
+        yield from line.results()
+
+
+def run(config: Config, progress: Progress | None = None) -> Summary:
+    """Analyse `config.input` and write the outputs that `config.output` names.
+
+    progress: called with every result, in order, and with how many there will be (an estimate,
+        or None); it may raise RustVidError to stop the run
+    Errors before the first frame are raised. What ends the run later is in `summary.error`
+    (see `Summary.raise_for_error`): the outputs then hold what was done until there.
+    """
+    paths = preflight(config)
+    summary = Summary(input=str(config.input))
+    started = time.perf_counter()
+    with _opened(config, summary) as line:
+        try:
+            _write(line, config, paths, summary, progress)
+        except RustVidError as exc:
+            summary.error = exc
+            summary.outputs = [part_of(path) for path in _written(paths) if part_of(path).exists()]
+    summary.elapsed = time.perf_counter() - started
+    return summary
+
+
+def _write(
+    line: _Line,
+    config: Config,
+    paths: Paths,
+    summary: Summary,
+    progress: Progress | None,
+) -> None:
+    """Drive the line and write its results behind it."""
+    with ExitStack() as stack:
+        outputs = _Outputs(line.source, config, paths, summary, stack)
+        writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
+        try:
+            for result in line.results():
+                writer.put(result)
+                summary.add(result)
+                if progress:
+                    progress(result, line.source.info.expected_frames)
+        except SourceCutShort as exc:
+            summary.error = exc  # all there was is done: the outputs are complete
+        writer.finish()
+        outputs.finish(line.source.rest())
+        summary.outputs = _written(paths)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The opened parts of the pipeline, from the source to the measured frame."""
+
+    source: Source
+    frames: Iterable[Frame]
+    model: Model
+    pool: Pool
+    config: Config
+    summary: Summary
+
+    def results(self) -> Iterator[Measured]:
+        """Every frame of the source, in order, with its mask and area."""
+        chosen = sample(self.frames, self.config.sample.every)
+        localised = classify(chosen, self.model, self.config.model.threshold)
+        refined = self._refined(localised)
+        for result in track(refined):
+            yield measure(result)
+        self._note_work()
+
+    def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
+        for outcome in self.pool.map(map(_task, localised)):
+            if outcome.error and not self.summary.first_failure:
+                frame = outcome.item.frame
+                self.summary.first_failure = f"frame {frame.index}: {outcome.error}"
+            yield refined_from(outcome, self.config.refine.size)
+
+    def _note_work(self) -> None:
+        self.summary.stages["network"] = self.model.seconds
+        self.summary.stages["refine"] = self.pool.seconds
+        self.summary.worker_restarts = self.pool.restarts
+
+
+@contextmanager
+def _opened(config: Config, summary: Summary) -> Iterator[_Line]:
+    """Open what holds a resource; the workers start while the network loads."""
+    with ExitStack() as stack:
+        work = partial(refine, config=config.refine)
+        pool = stack.enter_context(Pool(work, workers=worker_count(config), initializer=one_thread))
+        model = Model(config.model, config.localise.score)
+        source = stack.enter_context(open_source(str(config.input), model.size, config.source))
+        decoded = timed(source.frames(), summary.stages, "decode")
+        frames = stack.enter_context(ReadAhead(decoded, _AHEAD, "rustvid-decode"))
+        summary.model, summary.model_sha256 = model.name, model.digest
+        summary.precision = model.precision
+        yield _Line(source, frames, model, pool, config, summary)
+
+
+def sample(frames: Iterable[Frame], every: int) -> Iterator[tuple[Frame, bool]]:
+    """Which frames are looked at: the first and every Nth after it."""
+    for position, frame in enumerate(frames):
+        yield frame, position % every == 0
+
+
+def refined_from(outcome: Outcome[Localised], size: int) -> Refined | Localised:
+    """A localised frame with its mask; as it came where it was not looked at."""
+    localised = outcome.item
+    if not localised.classified.analysed:
+        return localised
+    if outcome.array is not None:
+        return Refined(localised, outcome.array)
+    empty = np.zeros((size, size), np.uint8)
+    return Refined(localised, empty, mask_from="failed" if outcome.error else "analysed")
+
+
+def _task(localised: Localised) -> Task[Localised]:
+    if localised.evidence is None:
+        return Task(localised, None)
+    return Task(localised, (localised.frame.image, localised.evidence))
+
+
+def worker_count(config: Config) -> int:
+    """Worker processes: as asked; else one per core where there is a CRF to compute."""
+    if config.workers is not None:
+        return config.workers
+    if config.refine.method in ("threshold", "student"):
+        return 0  # a millisecond's work: not worth a process
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def timed(items: Iterable[T], busy: dict[str, float], stage: str) -> Iterator[T]:
+    """Pass items on, adding the seconds that each took to make."""
+    iterator = iter(items)
+    busy.setdefault(stage, 0.0)
+    while True:
+        started = time.perf_counter()
+        try:
+            item = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            busy[stage] += time.perf_counter() - started
+        yield item
+
+
+class _Outputs:
+    """Everything that is written: annotated video, masks, table."""
+
+    def __init__(
+        self, source: Source, config: Config, paths: Paths, summary: Summary, stack: ExitStack
+    ) -> None:
+        template = Template(source.info, getattr(source, "container", None), source.companions)
+        lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
+        self._config = config
+        self._summary = summary
+        self._video = _entered(stack, paths.video, template, config.output)
+        self._mask = _entered(stack, paths.mask, Template(source.info, None, ()), lossless)
+        self._csv = (
+            stack.enter_context(CsvReport(paths.csv, part_of(paths.csv))) if paths.csv else None
+        )
+
+    def write(self, result: Measured) -> None:
+        """Render and encode one frame; its row is written once the frame is."""
+        picture = result.frame.picture
+        stored = np.ascontiguousarray(picture.stored(result.mask))
+        if self._video:
+            with _stopwatch(self._summary.stages, "render"):
+                text = caption(result)
+                drawn = render(picture, stored, result.evidence, text, self._config.render)
+            with _stopwatch(self._summary.stages, "encode"):
+                self._video.write(drawn, result.frame)
+        if self._mask:
+            with _stopwatch(self._summary.stages, "mask"):
+                self._mask.write(mask_picture(stored, picture), result.frame)
+        if self._csv:
+            self._csv.write(result)
+
+    def finish(self, rest: tuple[object, ...]) -> None:
+        """All frames are there: complete the files and give them their names."""
+        for sink in (self._video, self._mask):
+            if sink:
+                sink.finish(rest)
+                self._summary.warnings += sink.warnings
+        if self._csv:
+            self._csv.finish()
+
+
+def _entered(
+    stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
+) -> Sink | None:
+    return stack.enter_context(open_sink(path, template, config)) if path else None
+
+
+def _written(paths: Paths) -> list[Path]:
+    return [path for path in (paths.video, paths.csv, paths.mask) if path is not None]
+
+
+@contextmanager
+def _stopwatch(busy: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        busy[stage] = busy.get(stage, 0.0) + time.perf_counter() - started

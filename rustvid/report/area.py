@@ -1,0 +1,35 @@
+"""From a working mask to the mask at the size of the source, and its area."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.frames import Area, Measured, Refined
+
+
+def measure(refined: Refined) -> Measured:
+    """Enlarge the mask to the source's own pixels and measure it there."""
+    mask = enlarged(refined.working_mask, refined.frame.picture.upright_shape)
+    return Measured(refined, mask, area_of(mask))
+
+
+def enlarged(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    """(s, s) uint8 0 or 1 → (h, w): linear between the centres, cut at one half."""
+    height, width = shape
+    if not mask.any():
+        return np.zeros(shape, np.uint8)
+    smooth = cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
+    _, binary = cv2.threshold(smooth, 127, 1, cv2.THRESH_BINARY)
+    return binary.astype(np.uint8, copy=False)
+
+
+def area_of(mask: NDArray[np.uint8]) -> Area:
+    """Area and connected regions of a mask (h, w) uint8 0 or 1."""
+    pixels = cv2.countNonZero(mask)
+    if pixels == 0:
+        return Area(0, 0.0, 0, 0)
+    count, _, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    largest = int(statistics[1:, cv2.CC_STAT_AREA].max())
+    return Area(pixels, pixels / mask.size, count - 1, largest)

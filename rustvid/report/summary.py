@@ -1,0 +1,130 @@
+"""What a run found and how it went: gathered frame by frame, printed or given as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rustvid.errors import RustVidError
+from rustvid.frames import Measured
+
+SOME_FRAMES_FAILED = 6  # exit code
+
+
+@dataclass
+class Summary:
+    """The facts of a run. Times in seconds, areas as shares of the frame in [0, 1].
+
+    `error` is what ended the run early, if anything did; the outputs then hold what was done.
+    """
+
+    input: str = ""
+    model: str = ""
+    model_sha256: str = ""
+    precision: str = ""
+    frames: int = 0
+    analysed: int = 0
+    corroded: int = 0
+    peak_area: float = 0.0
+    peak_time: float = 0.0
+    elapsed: float = 0.0
+    statuses: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, float] = field(default_factory=dict)  # busy seconds of each stage
+    outputs: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    worker_restarts: int = 0
+    first_failure: str = ""
+    error: RustVidError | None = None
+    _area_sum: float = 0.0
+
+    def add(self, result: Measured) -> None:
+        """Count one frame."""
+        self.frames += 1
+        self.analysed += result.analysed
+        self.statuses[result.status] += 1
+        share = result.area.share
+        self.corroded += share > 0
+        self._area_sum += share
+        if share > self.peak_area:
+            self.peak_area, self.peak_time = share, float(result.frame.time)
+
+    @property
+    def mean_area(self) -> float:
+        return self._area_sum / self.frames if self.frames else 0.0
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.elapsed if self.elapsed else 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the error's, or 6 where frames failed."""
+        if self.error:
+            return self.error.exit_code
+        return SOME_FRAMES_FAILED if self.statuses["failed"] else 0
+
+    def raise_for_error(self) -> None:
+        """Raise what ended the run early, if anything did."""
+        if self.error:
+            raise self.error
+
+    def lines(self) -> list[str]:
+        """The summary as a person reads it."""
+        share = 100 * self.corroded / self.frames if self.frames else 0.0
+        found = [
+            f"{self.frames} frames, {self.corroded} with corrosion ({share:.1f} %)",
+            f"corroded area: mean {100 * self.mean_area:.2f} %, "
+            f"peak {100 * self.peak_area:.2f} % at {clock(self.peak_time)}",
+            f"{self.elapsed:.1f} s, {self.frames_per_second:.1f} frames per second, "
+            f"{self.analysed} analysed",
+            f"busy: {self._shares()}",
+        ]
+        odd = {name: count for name, count in self.statuses.items() if name != "ok"}
+        if odd:
+            found.append("frames not ok: " + ", ".join(f"{n} {name}" for name, n in odd.items()))
+        if self.first_failure:
+            found.append(f"first failure: {self.first_failure}")
+        if self.worker_restarts:
+            found.append(f"{self.worker_restarts} worker processes died and were replaced")
+        return found + [f"wrote {path}" for path in self.outputs]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same facts for JSON."""
+        return {
+            "input": self.input,
+            "outputs": [str(path) for path in self.outputs],
+            "frames": self.frames,
+            "analysed": self.analysed,
+            "corroded_frames": self.corroded,
+            "mean_area_pct": round(100 * self.mean_area, 4),
+            "peak_area_pct": round(100 * self.peak_area, 4),
+            "peak_time_s": round(self.peak_time, 6),
+            "statuses": dict(self.statuses),
+            "elapsed_s": round(self.elapsed, 3),
+            "frames_per_second": round(self.frames_per_second, 2),
+            "stage_seconds": {name: round(busy, 3) for name, busy in self.stages.items()},
+            "model": {
+                "name": self.model,
+                "sha256": self.model_sha256,
+                "precision": self.precision,
+            },
+            "worker_restarts": self.worker_restarts,
+            "warnings": self.warnings,
+            "exit_code": self.exit_code,
+            "exit_reason": str(self.error) if self.error else "complete",
+        }
+
+    def _shares(self) -> str:
+        total = sum(self.stages.values()) or 1.0
+        return ", ".join(f"{n} {100 * busy / total:.0f} %" for n, busy in self.stages.items())
+
+
+def clock(seconds: float) -> str:
+    """hh:mm:ss.mmm"""
+    milliseconds = round(seconds * 1000)
+    rest, milli = divmod(milliseconds, 1000)
+    minutes, second = divmod(rest, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02d}:{minute:02d}:{second:02d}.{milli:03d}"

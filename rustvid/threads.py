@@ -1,0 +1,130 @@
+"""The only threads: reading ahead of a consumer and writing behind a producer, both bounded.
+
+Each has one owner and one `with`: leaving it stops, drains and joins, whatever happened.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_TICK = 0.1  # seconds between looks at whether the other side still lives
+
+
+class _End:
+    """The last thing in a queue: the end of the stream, or the error that ended it."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+
+class ReadAhead(Generic[T]):
+    """Iterate over `items` from a thread of their own, at most `depth` ahead of the reader."""
+
+    def __init__(self, items: Iterable[T], depth: int, name: str) -> None:
+        self._items = items
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name=name, daemon=True)
+
+    def __enter__(self) -> ReadAhead[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            item = self._queue.get()  # _fill always ends with an _End
+            if isinstance(item, _End):
+                if item.error:
+                    raise item.error
+                return
+            yield item
+
+    def _fill(self) -> None:
+        end = _End()
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    return
+        except BaseException as exc:  # noqa: BLE001 - it is raised again in the reader
+            end = _End(exc)
+        self._put(end)
+
+    def _put(self, item: T | _End) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=_TICK)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+class WriteBehind(Generic[T]):
+    """Call `write(item)` for every item put, in order, from a thread of its own.
+
+    The first error of `write` is raised in the caller, by the next `put` or by `finish`;
+    what was put after it is not written. Leaving the `with` writes what was put, then stops.
+    """
+
+    def __init__(self, write: Callable[[T], None], depth: int, name: str) -> None:
+        self._write = write
+        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._drain, name=name, daemon=True)
+
+    def __enter__(self) -> WriteBehind[T]:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def finish(self) -> None:
+        """Wait until all that was put is written; raises what `write` raised."""
+        self._stop()
+        self._raise_pending()
+
+    def put(self, item: T) -> None:
+        """Hand an item over; waits while `depth` items are unwritten."""
+        self._raise_pending()
+        self._queue.put(item)  # _drain keeps taking, also after an error
+
+    def _stop(self) -> None:
+        if self._thread.is_alive():
+            self._queue.put(_End())  # _drain keeps taking, so there is room soon
+        self._thread.join()
+
+    def _raise_pending(self) -> None:
+        if self._error:
+            error, self._error = self._error, None
+            raise error
+
+    def _drain(self) -> None:
+        failed = False
+        while not isinstance(item := self._queue.get(), _End):
+            if failed:
+                continue
+            try:
+                self._write(item)
+            except BaseException as exc:  # noqa: BLE001 - it is raised again in the caller
+                self._error, failed = exc, True

@@ -1,0 +1,143 @@
+"""Between PyAV's frames and the records: planes, colour matrix, range, rotation.
+
+A Picture's planes are views of the decoder's own memory: nothing is copied, nothing may be written.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from rustvid.frames import Picture
+
+# ISO/IEC 23091-2 code points of the matrix coefficients, as frame.colorspace gives them
+_MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
+_SWSCALE = {
+    "bt601": Colorspace.ITU601,
+    "bt709": Colorspace.ITU709,
+    "bt2020": Colorspace.BT2020,
+}
+_FULL_RANGE = 2
+_HD_HEIGHT = 576  # untagged video above this is taken for BT.709, as players do
+
+
+class Converter:
+    """Turns decoded frames into pictures and into the images that the network sees.
+
+    image_size: (width, height) of the images. Keeps its scaling contexts: use one per stream.
+    """
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        self._image_size = image_size
+        self._to_planar = VideoReformatter()
+        self._to_image = VideoReformatter()
+
+    def picture(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> Picture:
+        """The frame's planes, converted to planar YUV only if they are something else."""
+        rotation = round(frame.rotation / 90) % 4
+        full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
+        wanted = planar_format(frame.format)
+        if wanted != frame.format.name:
+            full_range = full_range or frame.format.is_rgb
+            frame = self._planar(frame, wanted, full_range)
+        return Picture(
+            planes=_views(frame),
+            format=frame.format.name,
+            bits=frame.format.components[0].bits,
+            shift_x=_shift(frame.width, frame.format.chroma_width(frame.width)),
+            shift_y=_shift(frame.height, frame.format.chroma_height(frame.height)),
+            matrix=matrix_of(frame),
+            full_range=full_range,
+            rotation=rotation,
+            pixel_aspect=pixel_aspect,
+        )
+
+    def image(self, frame: av.VideoFrame, picture: Picture) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8 RGB of the image size, upright."""
+        width, height = self._image_size
+        if picture.rotation % 2:
+            width, height = height, width
+        rgb = self._to_image.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            src_colorspace=_SWSCALE[picture.matrix],
+            src_color_range=ColorRange.JPEG if picture.full_range else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,  # the decoder and the network have the other cores
+        )
+        return np.ascontiguousarray(picture.upright(rgb.to_ndarray()))
+
+    def _planar(self, frame: av.VideoFrame, wanted: str, full_range: bool) -> av.VideoFrame:
+        colour_range = ColorRange.JPEG if full_range else ColorRange.MPEG
+        return self._to_planar.reformat(
+            frame,
+            format=wanted,
+            dst_colorspace=_SWSCALE[matrix_of(frame)] if frame.format.is_rgb else None,
+            src_color_range=colour_range,
+            dst_color_range=colour_range,
+            threads=1,
+        )
+
+
+def planar_format(pixel_format: Any) -> str:
+    """The planar YUV format, of no fewer bits and no coarser chroma, that holds this one."""
+    parts = pixel_format.components
+    deep = "10le" if parts[0].bits > 8 else ""
+    if pixel_format.is_rgb or pixel_format.has_palette:
+        return "yuv444p10le"  # two bits more, so that RGB comes back unchanged
+    if len(parts) < 3:
+        return f"yuv420p{deep}"  # gray
+    separate = len({part.plane for part in parts}) == 3 and len(parts) == 3
+    if pixel_format.is_planar and separate and not pixel_format.is_big_endian:
+        return str(pixel_format.name)
+    thin_x, thin_y = pixel_format.chroma_width(64) < 64, pixel_format.chroma_height(64) < 64
+    layout = "420" if thin_x and thin_y else "422" if thin_x else "444"
+    return f"yuv{layout}p{deep}"
+
+
+def matrix_of(frame: av.VideoFrame) -> str:
+    """The colour matrix of a frame; untagged video is judged by its height."""
+    guess = "bt709" if min(frame.height, frame.width) > _HD_HEIGHT else "bt601"
+    return _MATRICES.get(int(frame.colorspace), guess)
+
+
+def video_frame(picture: Picture) -> av.VideoFrame:
+    """A new frame of the picture's format that holds a copy of its planes."""
+    height, width = picture.shape
+    frame = av.VideoFrame(width, height, picture.format)
+    for target, plane in zip(_views(frame), picture.planes, strict=True):
+        target[...] = plane
+    return frame
+
+
+def rgb_picture(rgb: NDArray[np.uint8]) -> Picture:
+    """A picture of (h, w, 3) uint8 RGB, as exact as YUV can hold it."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb24")
+    return Converter((1, 1)).picture(frame, Fraction(1))
+
+
+def rgb_of(picture: Picture) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB of a picture, upright, at its own size."""
+    height, width = picture.upright_shape
+    return Converter((width, height)).image(video_frame(picture), picture)
+
+
+def _views(frame: av.VideoFrame) -> tuple[NDArray[Any], ...]:
+    depth: Any = np.uint8 if frame.format.components[0].bits <= 8 else np.uint16
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, depth)  # type: ignore[call-overload]
+        stride = plane.line_size // rows.itemsize
+        views.append(rows.reshape(-1, stride)[: plane.height, : plane.width])
+    return tuple(views)
+
+
+def _shift(full: int, thinned: int) -> int:
+    return max(0, round(np.log2(full / thinned))) if full > 1 else 0

@@ -1,0 +1,376 @@
+"""Sinks: the annotated video, the masks, or a photo. Nothing half-written keeps its final name.
+
+A video is written as `name.part.mp4`, in fragments that play up to the last one after a crash,
+and takes its own name when it is complete. `finish` completes; leaving the `with` otherwise
+closes the part file properly and leaves it there.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from rustvid.config import OutputConfig
+from rustvid.errors import SinkError, UsageError
+from rustvid.frames import Frame, Picture
+from rustvid.video.planes import rgb_of, video_frame
+from rustvid.video.source import PHOTOS, SourceInfo
+
+CONTAINERS = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".ts": "mpegts",
+    ".avi": "avi",
+    ".webm": "webm",
+}
+_ENCODERS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "av1": "libsvtav1",
+    "vp9": "libvpx-vp9",
+    "ffv1": "ffv1",
+}
+_QUALITY = {"h264": 20, "hevc": 24, "av1": 32, "vp9": 32}
+_PRESETS = {"h264": "veryfast", "hevc": "veryfast", "av1": "10"}
+_FRAGMENT_SECONDS = 2  # what a crash can cost
+# hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed
+_MOV_FLAGS = "hybrid_fragmented+frag_keyframe+default_base_moof+use_metadata_tags"
+
+
+class Sink(Protocol):
+    """Takes pictures in order of time."""
+
+    path: Path
+    warnings: list[str]
+
+    def __enter__(self) -> Sink: ...
+    def __exit__(self, *error: object) -> None: ...
+    def write(self, picture: Picture, frame: Frame) -> None: ...
+    def finish(self, rest: Sequence[Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Template:
+    """What of the input the output repeats: its streams to copy, metadata, chapters, and start."""
+
+    info: SourceInfo
+    container: Any | None  # av.container.InputContainer, None for photos
+    companions: Sequence[Any]
+
+
+def open_sink(path: Path, template: Template, config: OutputConfig) -> Sink:
+    """The sink for a path by its suffix. Call `check_output` before the first frame is decoded."""
+    if path.suffix.lower() in PHOTOS:
+        return PhotoSink(path)
+    return VideoSink(path, template, config)
+
+
+def check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+    """Refuse what would fail or destroy: before any work, with one line."""
+    suffix = path.suffix.lower()
+    if suffix not in CONTAINERS and suffix not in PHOTOS and suffix != ".csv":
+        known = " ".join([*CONTAINERS, ".png", ".jpg"])
+        raise UsageError(f"{path}: unknown kind of output {suffix!r}; use one of {known}")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{path}: is the input itself; choose another output")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists; choose another name or add --overwrite")
+    folder = path.parent
+    if not folder.is_dir():
+        raise SinkError(f"{folder}: no such folder for {path.name}; create it first")
+    try:
+        probe = part_of(path)
+        probe.open("ab").close()
+        probe.unlink()
+    except OSError as exc:
+        raise SinkError(f"{folder}: cannot be written ({exc.strerror}); choose another") from exc
+
+
+def part_of(path: Path) -> Path:
+    """The name that a file has until it is complete: film.mp4 → film.part.mp4."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+class VideoSink:
+    """Encodes pictures and copies the companions' packets. Errors of FFmpeg become SinkError here."""
+
+    def __init__(self, path: Path, template: Template, config: OutputConfig) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self._template = template
+        self._config = config
+        self._part = part_of(path)
+        self._format = CONTAINERS[path.suffix.lower()]
+        self._container: Any = None
+        self._video: Any = None
+        self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
+        self._to_encoder = VideoReformatter()
+
+    def __enter__(self) -> VideoSink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close what `finish` has not: the part file then plays up to the last frame written."""
+        if self._container is None:
+            return
+        try:
+            self._close()
+        except SinkError:
+            if kind is None:
+                raise
+
+    def write(self, picture: Picture, frame: Frame) -> None:
+        """Encode one picture at the frame's time, after the companions read before it."""
+        with _border(self.path):
+            if self._container is None:
+                self._start(picture)
+            self._copy(frame.companions)
+            self._mux_picture(picture, frame)
+
+    def finish(self, rest: Sequence[Any]) -> None:
+        """Write what is left, close, and give the file its name."""
+        if self._container is None:
+            return
+        with _border(self.path):
+            self._copy(rest)
+        self._close()
+        with _border(self.path):
+            self._part.replace(self.path)
+
+    def _start(self, picture: Picture) -> None:
+        options = {"flush_packets": "1"}
+        if self._format in ("mp4", "mov"):
+            options["movflags"] = _MOV_FLAGS
+        self._container = av.open(str(self._part), "w", format=self._format, options=options)
+        self._copy_headers()
+        self._video = self._add_video(picture)
+        for stream in self._template.companions:
+            self._add_copy(stream)
+        self._container.start_encoding()
+
+    def _copy_headers(self) -> None:
+        source = self._template.container
+        if source is None:
+            return
+        skip = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+        self._container.metadata.update(
+            {key: value for key, value in source.metadata.items() if key not in skip}
+        )
+        if not self._template.info.start and source.chapters():
+            self._container.set_chapters(source.chapters())
+
+    def _add_video(self, picture: Picture) -> Any:
+        info, config = self._template.info, self._config
+        name = _ENCODERS[config.codec]
+        stream = self._container.add_stream(name, rate=info.rate, options=self._options())
+        height, width = picture.shape
+        context = stream.codec_context
+        stream.width, stream.height = width, height
+        stream.pix_fmt = self._pixel_format(picture, context)
+        context.time_base = info.time_base
+        context.sample_aspect_ratio = picture.pixel_aspect
+        context.gop_size = max(1, round(_FRAGMENT_SECONDS * info.rate))
+        primaries, transfer, matrix, colour_range = info.colour
+        context.color_primaries, context.color_trc = primaries, transfer
+        if info.pixel_format == "rgb24":
+            matrix, colour_range = {"bt709": 1, "bt601": 6}[picture.matrix], 2
+        context.colorspace = matrix
+        context.color_range = 2 if picture.full_range else colour_range
+        if picture.rotation:
+            stream.set_display_rotation(picture.rotation * 90)
+        return stream
+
+    def _options(self) -> dict[str, str]:
+        codec, options = self._config.codec, {}
+        quality = self._config.crf if self._config.crf is not None else _QUALITY.get(codec)
+        preset = self._config.preset or _PRESETS.get(codec)
+        if quality is not None and codec != "ffv1":
+            options["crf"] = str(quality)
+        if preset is not None:
+            options["preset"] = preset
+        if codec == "hevc":
+            options["x265-params"] = "log-level=error"
+        if codec == "vp9":
+            options.update({"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
+        if codec == "ffv1":
+            options.update({"level": "3", "slicecrc": "1"})
+        return options
+
+    def _pixel_format(self, picture: Picture, context: Any) -> str:
+        """The format in which the encoder takes the picture with the least change."""
+        supported = [known.name for known in context.codec.video_formats or []]
+        height, width = picture.shape
+        odd = (width % 2 and picture.shift_x) or (height % 2 and picture.shift_y)
+        wanted = picture.format
+        if self._template.info.pixel_format == "rgb24" and self._config.codec != "ffv1":
+            wanted = "yuv420p" if not (width % 2 or height % 2) else "yuv444p"
+        deep = "10le" if picture.bits > 8 and "rgb" not in self._template.info.pixel_format else ""
+        if odd and self._config.codec in ("h264", "hevc"):
+            wanted = f"yuv444p{deep}"  # 4:2:0 of these codecs has even sides only
+            self._warn(f"{width}×{height} has an odd side: encoded as 4:4:4, which fewer players read")
+        if wanted in supported:
+            return wanted
+        for fallback in (f"yuv444p{deep}", f"yuv420p{deep}", "yuv420p"):
+            if fallback in supported:
+                self._warn(f"{self._config.codec} cannot hold {wanted}: encoded as {fallback}")
+                return fallback
+        raise SinkError(f"{self.path}: {self._config.codec} takes no picture of kind {wanted}")
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _add_copy(self, stream: Any) -> None:
+        name = f"{stream.type} stream {stream.index} ({_codec_name(stream)})"
+        if not holds(self._format, stream):
+            self._warn(f"{name} is left out: {self.path.suffix} cannot hold it")
+            return
+        copy = self._container.add_stream_from_template(stream)
+        copy.metadata.update(stream.metadata)
+        copy.disposition = stream.disposition
+        self._copies[stream.index] = copy
+
+    def _copy(self, packets: Sequence[Any]) -> None:
+        start = self._template.info.start
+        for packet in packets:
+            target = self._copies.get(packet.stream.index)
+            stamp = packet.pts if packet.pts is not None else packet.dts
+            if target is None or stamp is None:
+                continue
+            shift = round(start / packet.time_base)
+            if start and stamp < shift:
+                continue
+            if packet.pts is not None:
+                packet.pts -= shift
+            if packet.dts is not None:
+                packet.dts -= shift
+            packet.stream = target
+            self._container.mux(packet)
+
+    def _mux_picture(self, picture: Picture, frame: Frame) -> None:
+        info = self._template.info
+        encoded = video_frame(picture)
+        if encoded.format.name != self._video.codec_context.pix_fmt:
+            encoded = self._to_encoder.reformat(
+                encoded, format=self._video.codec_context.pix_fmt, threads=1
+            )
+        encoded.time_base = info.time_base
+        encoded.pts = round((frame.time - info.start) / info.time_base)
+        encoded.duration = round(frame.duration / info.time_base)
+        self._container.mux(self._video.encode(encoded))
+
+    def _close(self) -> None:
+        """Flush the encoder and close; the file is closed whatever fails on the way."""
+        container, self._container = self._container, None
+        with _border(self.path):
+            try:
+                container.mux(self._video.encode(None))
+            finally:
+                container.close()
+
+
+class PhotoSink:
+    """Writes the picture it is given as a photo; a film's last one if there are several."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self._count = 0
+
+    def __enter__(self) -> PhotoSink:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def write(self, picture: Picture, frame: Frame) -> None:
+        self._count += 1
+        if self._count > 1:
+            raise UsageError(f"{self.path}: holds one picture, the input is a film; use .mp4")
+        bgr = cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR)
+        part = part_of(self.path)
+        try:
+            written = cv2.imwrite(str(part), bgr)
+        except cv2.error as exc:
+            raise SinkError(f"{self.path}: cannot be written ({exc.err})") from exc
+        if not written:
+            raise SinkError(f"{self.path}: cannot be written; is the disk full?")
+        part.replace(self.path)
+
+    def finish(self, rest: Sequence[Any]) -> None:
+        return None
+
+
+def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
+    """A mask (h, w) uint8 0 or 1, as stored, as a gray picture of 0 and 255."""
+    return Picture(
+        planes=(mask * np.uint8(255),),
+        format="gray",
+        bits=8,
+        shift_x=0,
+        shift_y=0,
+        matrix=like.matrix,
+        full_range=True,
+        rotation=like.rotation,
+        pixel_aspect=like.pixel_aspect,
+    )
+
+
+def holds(container_format: str, stream: Any) -> bool:
+    """Can this kind of container hold this stream? Asked of the muxer itself, in memory."""
+    try:
+        with av.open(io.BytesIO(), "w", format=container_format) as trial:
+            trial.add_stream_from_template(stream)
+            trial.start_encoding()
+        return True
+    except (av.error.FFmpegError, ValueError, TypeError, RuntimeError):
+        return False
+
+
+def _codec_name(stream: Any) -> str:
+    context = getattr(stream, "codec_context", None)
+    return str(context.name) if context is not None else "unknown"
+
+
+class _border:
+    """Turns what FFmpeg and the disk raise into SinkError, with the path and a remedy."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, (av.error.FFmpegError, OSError)):
+            reason = error.strerror or str(error)
+            remedy = "free some space" if getattr(error, "errno", 0) == 28 else "check the folder"
+            raise SinkError(f"{self._path}: cannot be written ({reason}); {remedy}") from error
+
+
