@@ -9,7 +9,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +44,10 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--mask": ("output.mask", {"metavar": "FILE", "help": "masks as lossless video"}),
     "--model": ("model.name", {"metavar": "NAME|PATH", "help": "shipped model or weights"}),
     "--device": ("model.device", {"metavar": "DEVICE", "help": "auto, cpu, gpu or gpu:N"}),
-    "--every": ("sample.every", {"metavar": "N", "help": "analyse every Nth frame, track the rest"}),
+    "--every": (
+        "sample.every",
+        {"metavar": "N", "help": "analyse every Nth frame, track others"},
+    ),
     "--start": ("source.start", {"metavar": "TIME", "help": "begin here; seconds or hh:mm:ss"}),
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
     "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
@@ -63,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.handler(options))
     except RustVidError as exc:
+        if getattr(options, "verbose", False):
+            traceback.print_exc()
         print(f"rustvid: {exc}", file=sys.stderr)
         return exc.exit_code
     except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone
@@ -109,7 +116,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
     run.add_argument("-q", "--quiet", action="store_true", help="only errors")
-    run.add_argument("-v", "--verbose", action="store_true", help="tracebacks and FFmpeg's log")
+    run.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
     _add_configuration(run)
     run.set_defaults(handler=_run)
 
@@ -178,8 +185,8 @@ def _run(options: argparse.Namespace) -> int:
     from rustvid.preflight import preflight
 
     preflight(config)  # before TensorFlow loads: what is wrong is told at once
-    _quiet_libraries(options.verbose)
-    from rustvid.pipeline import run
+    with _library_chatter(options.verbose):
+        from rustvid.pipeline import run
     from rustvid.progress import Progress, Signals
 
     with Signals() as signals, Progress(Path(options.input).name, options.quiet) as progress:
@@ -207,11 +214,27 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
         print(f"rustvid: {summary.error}", file=sys.stderr)
 
 
-def _quiet_libraries(verbose: bool) -> None:
-    """Before they load: their chatter is for their developers."""
-    if not verbose:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+@contextmanager
+def _library_chatter(wanted: bool) -> Iterator[None]:
+    """Keep TensorFlow's and the encoders' start-up lines from stderr, unless they are wanted.
+
+    TensorFlow writes some of them before any of its settings is read: only the file
+    descriptor itself stops those.
+    """
+    if wanted:
+        yield
+        return
+    for name, value in (("TF_CPP_MIN_LOG_LEVEL", "3"), ("SVT_LOG", "1")):
+        os.environ.setdefault(name, value)
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -229,7 +252,9 @@ def _models(options: argparse.Namespace) -> int:
     folder = Path(str(resources.files("rustvid.method") / "weights"))
     for path in sorted(folder.glob("*.npz")):
         card = path.with_suffix(".md")
-        about = card.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") if card.exists() else ""
+        about = (
+            card.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") if card.exists() else ""
+        )
         print(f"{path.stem:18} {path.stat().st_size / 1e6:5.1f} MB  {about}")
     return 0
 
@@ -239,4 +264,3 @@ def _config(options: argparse.Namespace) -> int:
 
     print(document(_configuration(options)), end="")
     return 0
-

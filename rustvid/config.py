@@ -1,4 +1,4 @@
-"""Every option, its default, its range and what it does: the one truth for YAML, --set and the docs.
+"""Every option, its default, its range and what it does: the one truth for YAML, CLI and docs.
 
 Frozen dataclasses hold the values. `load` reads YAML files that hold only differences,
 `apply` sets one dotted key, `document` writes the commented configs/default.yaml.
@@ -19,12 +19,17 @@ import yaml
 
 from rustvid.errors import ConfigError
 
-Scalar = Union[bool, int, float, str, None]
+Scalar = bool | int | float | str | None
 C = TypeVar("C")
 
 
 def option(
-    default: Scalar, doc: str, *, low: float | None = None, high: float | None = None, kind: str = ""
+    default: Scalar,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    kind: str = "",
 ) -> Any:
     """A field with its documentation and inclusive range; kind "time" also takes hh:mm:ss."""
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "kind": kind})
@@ -41,7 +46,9 @@ class SourceConfig:
     start: float | None = option(
         None, "begin at this time; seconds or hh:mm:ss", low=0, kind="time"
     )
-    end: float | None = option(None, "stop before this time; seconds or hh:mm:ss", low=0, kind="time")
+    end: float | None = option(
+        None, "stop before this time; seconds or hh:mm:ss", low=0, kind="time"
+    )
     rate: float = option(25.0, "frames per second of a folder of images", low=0.001, high=1000)
     max_pixels: int = option(
         150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1
@@ -55,13 +62,17 @@ class SampleConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    name: str = option("rustseg-lite", "a shipped model (`rustvid models`) or a path to .npz weights")
+    name: str = option(
+        "rustseg-lite", "a shipped model (`rustvid models`) or a path to .npz weights"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "auto", "arithmetic of the network; auto: bfloat16 where the processor has it"
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
     batch: int = option(4, "frames per network pass", low=1, high=256)
-    threshold: float = option(0.5, "a frame is corroded when p(corrosion) exceeds this", low=0, high=1)
+    threshold: float = option(
+        0.5, "a frame is corroded when p(corrosion) exceeds this", low=0, high=1
+    )
 
 
 @dataclass(frozen=True)
@@ -81,11 +92,15 @@ class CrfConfig:
     appearance_sigma_rgb: float = option(
         13.0, "colour tolerance of the appearance kernel, 8-bit steps", low=0.1, high=255
     )
-    appearance_weight: float = option(10.0, "Potts weight of the appearance kernel", low=0, high=1000)
+    appearance_weight: float = option(
+        10.0, "Potts weight of the appearance kernel", low=0, high=1000
+    )
     smoothness_sigma_xy: float = option(
         3.0, "reach of the smoothness kernel, pixels at 572", low=0.1, high=2000
     )
-    smoothness_weight: float = option(3.0, "Potts weight of the smoothness kernel", low=0, high=1000)
+    smoothness_weight: float = option(
+        3.0, "Potts weight of the smoothness kernel", low=0, high=1000
+    )
     confidence: float = option(
         0.9, "probability that the first mask's strongest pixel is right", low=0.5, high=0.999
     )
@@ -106,7 +121,9 @@ class RefineConfig:
     kmeans_pixels: int = option(
         8192, "K-means learns its two colours from so many pixels; 0: from all", low=0
     )
-    erosion: int = option(5, "width of the diamond that erodes the mask; 1: no erosion", low=1, high=99)
+    erosion: int = option(
+        5, "width of the diamond that erodes the mask; 1: no erosion", low=1, high=99
+    )
     seed: int = option(0, "seed of the K-means centres: the same input gives the same mask", low=0)
     crf: CrfConfig = section(CrfConfig, "dense CRF, eq. 10")
 
@@ -114,8 +131,8 @@ class RefineConfig:
 @dataclass(frozen=True)
 class RenderConfig:
     view: Literal["overlay", "heatmap", "mask", "side-by-side"] = option("overlay", "what is drawn")
-    color: str = option("#ff00d4", "colour of the mask, #rrggbb", kind="color")
-    opacity: float = option(0.4, "of the tint inside the mask", low=0, high=1)
+    color: str = option("#ff33e0", "colour of the mask, #rrggbb", kind="color")
+    opacity: float = option(0.25, "of the tint inside the mask", low=0, high=1)
     contour: bool = option(True, "draw the outline of the mask")
     text: bool = option(True, "write time, probability and area into the picture")
 
@@ -127,9 +144,7 @@ class OutputConfig:
     mask: str | None = option(None, "masks as lossless FFV1 video (.mkv), gray, 0 or 255")
     overwrite: bool = option(False, "replace files that exist")
     codec: Literal["h264", "hevc", "av1", "vp9", "ffv1"] = option("h264", "of the annotated video")
-    preset: str | None = option(
-        None, "speed of the encoder; null: veryfast (h264, hevc), 10 (av1)"
-    )
+    preset: str | None = option(None, "speed of the encoder; null: veryfast (h264, hevc), 10 (av1)")
     crf: int | None = option(
         None, "quality, lower is better; null: 20 (h264), 24 (hevc), 32 (av1, vp9)", low=0, high=63
     )
@@ -139,7 +154,10 @@ class OutputConfig:
 class Config:
     input: str | None = option(None, "video file, picture or folder of pictures")
     workers: int | None = option(
-        None, "processes that refine; null: one per core; 0: none, refine in this one", low=0, high=512
+        None,
+        "processes that refine; null: one per core; 0: none, refine in this one",
+        low=0,
+        high=512,
     )
     source: SourceConfig = section(SourceConfig, "what is read")
     sample: SampleConfig = section(SampleConfig, "which frames are analysed")
@@ -151,7 +169,7 @@ class Config:
 
 
 def load(path: Path, base: C) -> C:
-    """Return `base` with the differences of a YAML file; unknown keys and wrong values are errors."""
+    """Return `base` with the differences of a YAML file; what it cannot hold is a ConfigError."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -205,7 +223,8 @@ def _document(config: Any, depth: int) -> Iterator[str]:
 
 
 def _scalar(value: Scalar) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000)
+    return text.removesuffix("...\n").strip()
 
 
 def _limits(item: dataclasses.Field[Any]) -> str:
@@ -232,7 +251,7 @@ def _merge(config: C, tree: Mapping[Any, Any], origin: str, prefix: str) -> C:
             changes[key] = _merge(current, value, origin, f"{dotted}.")
         else:
             changes[key] = _checked(value, hints[key], fields[key], f"{origin}: {dotted}")
-    return dataclasses.replace(config, **changes)  # type: ignore[return-value]
+    return dataclasses.replace(config, **changes)
 
 
 def _nearest(key: str, prefix: str, names: Mapping[str, Any]) -> str:
@@ -261,7 +280,7 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
         raise ConfigError(f"{where} must be {_expected(allowed)}, received {value!r}")
     _check_range(value, item, where)
     if kind == "color" and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-        raise ConfigError(f"{where} must be a colour like #ff00d4, received {value!r}")
+        raise ConfigError(f"{where} must be a colour like #ff33e0, received {value!r}")
     return value  # type: ignore[no-any-return]
 
 

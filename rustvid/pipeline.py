@@ -1,8 +1,8 @@
 """The story: how a frame goes from the file to the annotated video and the table.
 
-    source ─► sample ─► classify ─► localise ─► refine ─► track ─► measure ─► render ─► sink
-    thread              one network pass        processes                     thread    │
-                                                                                     report
+source ─► sample ─► classify ─► localise ─► refine ─► track ─► measure ─► render ─► sink
+thread              one network pass        processes                     thread    │
+                                                                                 report
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from rustvid.config import Config, OutputConfig
 from rustvid.errors import RustVidError, SourceCutShort
 from rustvid.frames import Frame, Localised, Measured, Refined
-from rustvid.method.classify import Model, classify
+from rustvid.method.classify import Model, Network, classify
 from rustvid.method.refine import one_thread, refine
 from rustvid.preflight import Paths, preflight
 from rustvid.render import render
@@ -31,8 +31,9 @@ from rustvid.report.csv import CsvReport
 from rustvid.report.summary import Summary
 from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
-from rustvid.video.sink import Sink, Template, mask_picture, open_sink, part_of
-from rustvid.video.source import Source, open_source
+from rustvid.video import open_sink, open_source
+from rustvid.video.sink import Sink, Template, mask_picture, part_of
+from rustvid.video.source import Source
 from rustvid.workers import Outcome, Pool, Task
 
 T = TypeVar("T")
@@ -42,30 +43,34 @@ _AHEAD = 8  # decoded frames that wait for the network
 _BEHIND = 8  # results that wait for the encoder
 
 
-def process(source: str | Path, config: Config | None = None) -> Iterator[Measured]:
+def process(
+    source: str | Path, config: Config | None = None, model: Network | None = None
+) -> Iterator[Measured]:
     """Analyse a video, a photo or a folder of photos; yields every frame with its mask.
 
+    model: one that is loaded already; None loads `config.model`
     Nothing is written. Raises UsageError or SourceError before the first frame, and
     SourceCutShort after the last one of a file that ends too early.
     """
     config = replace(config or Config(), input=str(source))
     preflight(replace(config, output=OutputConfig()))
-    with _opened(config, Summary()) as line:
+    with _opened(config, Summary(), model) as line:
         yield from line.results()
 
 
-def run(config: Config, progress: Progress | None = None) -> Summary:
+def run(config: Config, progress: Progress | None = None, model: Network | None = None) -> Summary:
     """Analyse `config.input` and write the outputs that `config.output` names.
 
     progress: called with every result, in order, and with how many there will be (an estimate,
         or None); it may raise RustVidError to stop the run
+    model: one that is loaded already, to be shared by runs; None loads `config.model`
     Errors before the first frame are raised. What ends the run later is in `summary.error`
     (see `Summary.raise_for_error`): the outputs then hold what was done until there.
     """
     paths = preflight(config)
     summary = Summary(input=str(config.input))
     started = time.perf_counter()
-    with _opened(config, summary) as line:
+    with _opened(config, summary, model) as line:
         try:
             _write(line, config, paths, summary, progress)
         except RustVidError as exc:
@@ -105,10 +110,11 @@ class _Line:
 
     source: Source
     frames: Iterable[Frame]
-    model: Model
+    model: Network
     pool: Pool
     config: Config
     summary: Summary
+    seconds_before: float  # that a shared model was busy before this run
 
     def results(self) -> Iterator[Measured]:
         """Every frame of the source, in order, with its mask and area."""
@@ -127,24 +133,24 @@ class _Line:
             yield refined_from(outcome, self.config.refine.size)
 
     def _note_work(self) -> None:
-        self.summary.stages["network"] = self.model.seconds
+        self.summary.stages["network"] = self.model.seconds - self.seconds_before
         self.summary.stages["refine"] = self.pool.seconds
         self.summary.worker_restarts = self.pool.restarts
 
 
 @contextmanager
-def _opened(config: Config, summary: Summary) -> Iterator[_Line]:
+def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator[_Line]:
     """Open what holds a resource; the workers start while the network loads."""
     with ExitStack() as stack:
         work = partial(refine, config=config.refine)
         pool = stack.enter_context(Pool(work, workers=worker_count(config), initializer=one_thread))
-        model = Model(config.model, config.localise.score)
+        model = model or Model(config.model, config.localise.score)
         source = stack.enter_context(open_source(str(config.input), model.size, config.source))
         decoded = timed(source.frames(), summary.stages, "decode")
         frames = stack.enter_context(ReadAhead(decoded, _AHEAD, "rustvid-decode"))
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
-        yield _Line(source, frames, model, pool, config, summary)
+        yield _Line(source, frames, model, pool, config, summary, model.seconds)
 
 
 def sample(frames: Iterable[Frame], every: int) -> Iterator[tuple[Frame, bool]]:
@@ -200,7 +206,7 @@ class _Outputs:
     def __init__(
         self, source: Source, config: Config, paths: Paths, summary: Summary, stack: ExitStack
     ) -> None:
-        template = Template(source.info, getattr(source, "container", None), source.companions)
+        template = Template(source.info, source.container, source.companions)
         lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
         self._config = config
         self._summary = summary

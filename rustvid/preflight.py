@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rustvid.config import Config
 from rustvid.errors import UsageError
-from rustvid.video.sink import check_output
-from rustvid.video.source import PHOTOS, open_source
+from rustvid.video import check_output, open_source, photos_in
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,7 @@ def preflight(config: Config) -> Paths:
 
 def _inputs(source: Path) -> list[Path]:
     """Files that must not be written to."""
-    if not source.is_dir():
-        return [source]
-    return [path for path in source.iterdir() if path.suffix.lower() in PHOTOS]
+    return photos_in(source) if source.is_dir() else [source]
 
 
 def _paths(config: Config) -> Paths:

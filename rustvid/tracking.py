@@ -62,7 +62,7 @@ def moved(
     mask: NDArray[np.uint8], before: NDArray[np.uint8], after: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
     """The mask (s, s) uint8 0 or 1 of the picture `before`, as it lies in the picture `after`."""
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     back = flow.calc(after, before, None)  # type: ignore[call-overload]
     if _is_cut(before, after, back):
         return np.zeros_like(mask)
@@ -75,9 +75,7 @@ def moved(
     return (carried > 127).astype(np.uint8)
 
 
-def _is_cut(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], back: NDArray[np.float32]
-) -> bool:
+def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], back: NDArray[np.float32]) -> bool:
     rows, columns = np.mgrid[:FLOW_SIZE, :FLOW_SIZE].astype(np.float32)
     warped = cv2.remap(
         before,

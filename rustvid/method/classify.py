@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -25,19 +25,36 @@ from rustvid.method import network
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network says of a batch: probability (n,) and evidence (n, h, w), float32 in [0, 1]."""
+    """What the network says of n pictures, all in [0, 1].
+
+    probability: (n,) float32, of corrosion; evidence: (n, h, w) float32
+    """
 
     probability: NDArray[np.float32]
     evidence: NDArray[np.float32]
 
 
-class Model:
-    """A network with its weights, ready to look at pictures.
+class Network(Protocol):
+    """What the pipeline asks of a model.
 
     name: as asked for; digest: SHA-256 of the weights file, hexadecimal
-    size: (width, height) of the pictures it takes; precision: the arithmetic in use
-    seconds: time spent in the network so far; passes: pictures looked at
+    precision: the arithmetic in use; batch: pictures in one pass
+    size: (width, height) of the pictures it takes
+    seconds: time spent in the network so far
     """
+
+    name: str
+    digest: str
+    precision: str
+    batch: int
+    size: tuple[int, int]
+    seconds: float
+
+    def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer: ...
+
+
+class Model:
+    """A Keras network with its weights, ready to look at pictures."""
 
     def __init__(self, config: ModelConfig, score: str = "exp") -> None:
         path = find(config.name)
@@ -47,7 +64,6 @@ class Model:
         self.batch = config.batch
         self.size = (network.INPUT_SIZE, network.INPUT_SIZE)
         self.seconds = 0.0
-        self.passes = 0
         arrays = network.read_weights(path)
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with self._on_device():
@@ -62,7 +78,6 @@ class Model:
         with self._on_device():
             answer = self._network.predict_on_batch(stack)
         self.seconds += time.perf_counter() - started
-        self.passes += count
         return Answer(
             np.asarray(answer["probability"], np.float32)[:count],
             np.asarray(answer["evidence"], np.float32)[:count],
@@ -131,12 +146,14 @@ def _device(asked: str) -> str | None:
     if kind not in ("cpu", "gpu") or not (number or "0").isdigit():
         raise UsageError(f"model.device must be auto, cpu, gpu or gpu:N, received {asked!r}")
     if kind == "gpu" and int(number or 0) >= len(_gpus()):
-        raise UsageError(f"model.device {asked}: the backend sees {len(_gpus())} GPUs; use auto or cpu")
+        raise UsageError(
+            f"model.device {asked}: the backend sees {len(_gpus())} GPUs; use auto or cpu"
+        )
     return f"{kind}:{number or 0}"
 
 
 def classify(
-    chosen: Iterable[tuple[Frame, bool]], model: Model, threshold: float
+    chosen: Iterable[tuple[Frame, bool]], model: Network, threshold: float
 ) -> Iterator[Localised]:
     """Classify and localise the chosen frames, in batches; the others pass through, in order.
 
@@ -155,17 +172,16 @@ def classify(
 
 
 def _answered(
-    waiting: list[tuple[Frame, bool]], model: Model, threshold: float
+    waiting: list[tuple[Frame, bool]], model: Network, threshold: float
 ) -> Iterator[Localised]:
     images = [frame.image for frame, look in waiting if look]
-    answers = iter(())  # type: ignore[var-annotated]
-    if images:
-        answer = model.look(images)
-        answers = iter(zip(answer.probability, answer.evidence, strict=True))
+    answer = model.look(images) if images else None
+    number = 0
     for frame, look in waiting:
-        if not look:
+        if not look or answer is None:
             yield Localised(Classified(frame, None), None)
             continue
-        probability, evidence = next(answers)
-        corroded = float(probability) > threshold
-        yield Localised(Classified(frame, float(probability)), evidence if corroded else None)
+        probability = float(answer.probability[number])
+        evidence = answer.evidence[number] if probability > threshold else None
+        number += 1
+        yield Localised(Classified(frame, probability), evidence)

@@ -25,7 +25,9 @@ GROWTH = (1, 2, 4, 8, 16)  # filters of the five sections over those of the firs
 PAPER_FILTERS = 64
 
 
-def encoder(image: Any, filters: int, *, padding: str = "valid", dtype: str = "float32") -> list[Any]:
+def encoder(
+    image: Any, filters: int, *, padding: str = "valid", dtype: str = "float32"
+) -> list[Any]:
     """Five sections of two 3×3 convolutions + ReLU, with 2×2 max pooling between (Fig. 3).
 
     image: (B, H, W, 3), RGB / 127.5 − 1. Returns the five sections' outputs, finest first.
@@ -96,7 +98,9 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError as exc:
-        raise ModelError(f"{path}: no such weights; `rustvid models` lists what is shipped") from exc
+        raise ModelError(
+            f"{path}: no such weights; `rustvid models` lists what is shipped"
+        ) from exc
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as exc:
         raise ModelError(f"{path}: is not a weights file (.npz of arrays, no pickle)") from exc
 

@@ -16,11 +16,14 @@ def measure(refined: Refined) -> Measured:
 
 
 def enlarged(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """(s, s) uint8 0 or 1 → (h, w): linear between the centres, cut at one half."""
+    """(s, s) uint8 0 or 1 → (h, w), without stairs: softened, linear between, cut at one half."""
     height, width = shape
     if not mask.any():
         return np.zeros(shape, np.uint8)
-    smooth = cv2.resize(mask * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
+    smooth = mask * np.uint8(255)
+    if min(shape) > max(mask.shape):
+        smooth = cv2.GaussianBlur(smooth, (0, 0), 0.7).astype(np.uint8, copy=False)
+    smooth = cv2.resize(smooth, (width, height)).astype(np.uint8, copy=False)
     _, binary = cv2.threshold(smooth, 127, 1, cv2.THRESH_BINARY)
     return binary.astype(np.uint8, copy=False)
 

@@ -1,0 +1,68 @@
+"""Video in and out: which source and which sink a path means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rustvid.config import OutputConfig, SourceConfig
+from rustvid.errors import SinkError, SourceError, UsageError
+from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
+from rustvid.video.sink import CONTAINERS, Sink, Template, VideoSink, part_of
+from rustvid.video.source import FileSource, Source
+
+
+def open_source(name: str, image_size: tuple[int, int], config: SourceConfig) -> Source:
+    """The source for a path, by what the path is.
+
+    image_size: (width, height) of the images for the network. Raises SourceError.
+    """
+    path = Path(name)
+    if not path.exists():
+        raise SourceError(f"{name}: no such file or folder; check the path")
+    if path.is_dir():
+        photos = photos_in(path)
+        if not photos:
+            raise SourceError(f"{name}: holds no pictures ({', '.join(sorted(PHOTOS))})")
+        return PhotoSource(photos, name, image_size, config)
+    if path.suffix.lower() in PHOTOS:
+        return PhotoSource([path], name, image_size, config)
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceError(f"{name}: is empty (0 bytes); copy it again from the camera")
+    return FileSource(path, image_size, config)
+
+
+def open_sink(path: Path, template: Template, config: OutputConfig) -> Sink:
+    """The sink for a path, by its suffix. `check_output` has been asked before."""
+    if path.suffix.lower() in PHOTOS:
+        return PhotoSink(path)
+    return VideoSink(path, template, config)
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOS)
+
+
+def check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+    """Refuse what would fail or destroy: before any work, with one line."""
+    suffix = path.suffix.lower()
+    if suffix not in CONTAINERS and suffix not in PHOTOS and suffix != ".csv":
+        known = " ".join([*CONTAINERS, ".png", ".jpg"])
+        raise UsageError(f"{path}: unknown kind of output {suffix!r}; use one of {known}")
+    for source in inputs:
+        if path.exists() and source.exists() and path.samefile(source):
+            raise UsageError(f"{path}: is the input itself; choose another output")
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file in it")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists; choose another name or add --overwrite")
+    folder = path.parent
+    if not folder.is_dir():
+        raise SinkError(f"{folder}: no such folder for {path.name}; create it first")
+    try:
+        probe = part_of(path)
+        probe.open("ab").close()
+        probe.unlink()
+    except OSError as exc:
+        raise SinkError(f"{folder}: cannot be written ({exc.strerror}); choose another") from exc

@@ -1,4 +1,4 @@
-"""Sinks: the annotated video, the masks, or a photo. Nothing half-written keeps its final name.
+"""What a sink of pictures is, and the commonest: a video. Nothing half-written has a final name.
 
 A video is written as `name.part.mp4`, in fragments that play up to the last one after a crash,
 and takes its own name when it is complete. `finish` completes; leaving the `with` otherwise
@@ -8,24 +8,23 @@ closes the part file properly and leaves it there.
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from rustvid.config import OutputConfig
-from rustvid.errors import SinkError, UsageError
+from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
-from rustvid.video.planes import rgb_of, video_frame
-from rustvid.video.source import PHOTOS, SourceInfo
+from rustvid.video.planes import video_frame
+from rustvid.video.source import SourceInfo
 
 CONTAINERS = {
     ".mp4": "mp4",
@@ -46,20 +45,43 @@ _ENCODERS = {
 _QUALITY = {"h264": 20, "hevc": 24, "av1": 32, "vp9": 32}
 _PRESETS = {"h264": "veryfast", "hevc": "veryfast", "av1": "10"}
 _FRAGMENT_SECONDS = 2  # what a crash can cost
-# hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed
-_MOV_FLAGS = "hybrid_fragmented+frag_keyframe+default_base_moof+use_metadata_tags"
+# hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed;
+# delay_moov: the fragments too have the edit list that B-frames and sound's priming need
+_MOV_FLAGS = "hybrid_fragmented+frag_keyframe+delay_moov+default_base_moof+use_metadata_tags"
+_MUXER_OPTIONS = {
+    "mp4": {"movflags": _MOV_FLAGS},
+    "mov": {"movflags": _MOV_FLAGS},
+    "mpegts": {"mpegts_copyts": "1"},  # times as in the input, not from a start of its own
+}
+_WITHOUT_B_FRAMES = frozenset({"avi", "mpegts"})  # no room for decoding before time 0
 
 
-class Sink(Protocol):
-    """Takes pictures in order of time."""
+class Sink(ABC):
+    """Takes pictures in order of time; a context manager."""
 
-    path: Path
-    warnings: list[str]
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: list[str] = []
 
-    def __enter__(self) -> Sink: ...
-    def __exit__(self, *error: object) -> None: ...
-    def write(self, picture: Picture, frame: Frame) -> None: ...
-    def finish(self, rest: Sequence[Any]) -> None: ...
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close what `finish` has not, without giving it its name."""
+        return
+
+    @abstractmethod
+    def write(self, picture: Picture, frame: Frame) -> None:
+        """Write one picture, at the frame's time."""
+
+    @abstractmethod
+    def finish(self, rest: Sequence[Any]) -> None:
+        """All is there: write the last companion packets, close, give the file its name."""
 
 
 @dataclass(frozen=True)
@@ -71,48 +93,16 @@ class Template:
     companions: Sequence[Any]
 
 
-def open_sink(path: Path, template: Template, config: OutputConfig) -> Sink:
-    """The sink for a path by its suffix. Call `check_output` before the first frame is decoded."""
-    if path.suffix.lower() in PHOTOS:
-        return PhotoSink(path)
-    return VideoSink(path, template, config)
-
-
-def check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
-    """Refuse what would fail or destroy: before any work, with one line."""
-    suffix = path.suffix.lower()
-    if suffix not in CONTAINERS and suffix not in PHOTOS and suffix != ".csv":
-        known = " ".join([*CONTAINERS, ".png", ".jpg"])
-        raise UsageError(f"{path}: unknown kind of output {suffix!r}; use one of {known}")
-    for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            raise UsageError(f"{path}: is the input itself; choose another output")
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder; name a file in it")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path}: exists; choose another name or add --overwrite")
-    folder = path.parent
-    if not folder.is_dir():
-        raise SinkError(f"{folder}: no such folder for {path.name}; create it first")
-    try:
-        probe = part_of(path)
-        probe.open("ab").close()
-        probe.unlink()
-    except OSError as exc:
-        raise SinkError(f"{folder}: cannot be written ({exc.strerror}); choose another") from exc
-
-
 def part_of(path: Path) -> Path:
     """The name that a file has until it is complete: film.mp4 → film.part.mp4."""
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
-class VideoSink:
-    """Encodes pictures and copies the companions' packets. Errors of FFmpeg become SinkError here."""
+class VideoSink(Sink):
+    """Encodes pictures and copies packets. Errors of FFmpeg become SinkError here."""
 
     def __init__(self, path: Path, template: Template, config: OutputConfig) -> None:
-        self.path = path
-        self.warnings: list[str] = []
+        super().__init__(path)
         self._template = template
         self._config = config
         self._part = part_of(path)
@@ -121,9 +111,6 @@ class VideoSink:
         self._video: Any = None
         self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
         self._to_encoder = VideoReformatter()
-
-    def __enter__(self) -> VideoSink:
-        return self
 
     def __exit__(
         self,
@@ -159,9 +146,12 @@ class VideoSink:
             self._part.replace(self.path)
 
     def _start(self, picture: Picture) -> None:
-        options = {"flush_packets": "1"}
-        if self._format in ("mp4", "mov"):
-            options["movflags"] = _MOV_FLAGS
+        options = {"flush_packets": "1", "avoid_negative_ts": "disabled"}
+        options |= _MUXER_OPTIONS.get(self._format, {})
+        if self._format == "avi":
+            self._warn(
+                "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
+            )
         self._container = av.open(str(self._part), "w", format=self._format, options=options)
         self._copy_headers()
         self._video = self._add_video(picture)
@@ -215,6 +205,8 @@ class VideoSink:
             options.update({"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
         if codec == "ffv1":
             options.update({"level": "3", "slicecrc": "1"})
+        if self._format in _WITHOUT_B_FRAMES and codec in ("h264", "hevc"):
+            options["bf"] = "0"
         return options
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:
@@ -228,7 +220,9 @@ class VideoSink:
         deep = "10le" if picture.bits > 8 and "rgb" not in self._template.info.pixel_format else ""
         if odd and self._config.codec in ("h264", "hevc"):
             wanted = f"yuv444p{deep}"  # 4:2:0 of these codecs has even sides only
-            self._warn(f"{width}×{height} has an odd side: encoded as 4:4:4, which fewer players read")
+            self._warn(
+                f"{width}×{height} has an odd side: encoded as 4:4:4, which fewer players read"
+            )
         if wanted in supported:
             return wanted
         for fallback in (f"yuv444p{deep}", f"yuv420p{deep}", "yuv420p"):
@@ -290,38 +284,6 @@ class VideoSink:
                 container.close()
 
 
-class PhotoSink:
-    """Writes the picture it is given as a photo; a film's last one if there are several."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.warnings: list[str] = []
-        self._count = 0
-
-    def __enter__(self) -> PhotoSink:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def write(self, picture: Picture, frame: Frame) -> None:
-        self._count += 1
-        if self._count > 1:
-            raise UsageError(f"{self.path}: holds one picture, the input is a film; use .mp4")
-        bgr = cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR)
-        part = part_of(self.path)
-        try:
-            written = cv2.imwrite(str(part), bgr)
-        except cv2.error as exc:
-            raise SinkError(f"{self.path}: cannot be written ({exc.err})") from exc
-        if not written:
-            raise SinkError(f"{self.path}: cannot be written; is the disk full?")
-        part.replace(self.path)
-
-    def finish(self, rest: Sequence[Any]) -> None:
-        return None
-
-
 def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
     """A mask (h, w) uint8 0 or 1, as stored, as a gray picture of 0 and 255."""
     return Picture(
@@ -372,5 +334,3 @@ class _border:
             reason = error.strerror or str(error)
             remedy = "free some space" if getattr(error, "errno", 0) == 28 else "check the folder"
             raise SinkError(f"{self._path}: cannot be written ({reason}); {remedy}") from error
-
-

@@ -1,28 +1,25 @@
-"""Sources of frames: a video file, a photo, a folder of photos.
+"""What a source of frames is, and the commonest: a video file.
 
 A source is a context manager; `frames()` yields what it holds once, in order of presentation.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import av
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
-from rustvid.video.planes import Converter, rgb_picture
+from rustvid.video.planes import Converter
 
-PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
@@ -48,64 +45,20 @@ class SourceInfo:
     colour: tuple[int, int, int, int] = (2, 2, 2, 0)  # primaries, transfer, matrix, range: untold
 
 
-class Source(Protocol):
-    """What every source offers; one contract test runs over all of them."""
+class Source(ABC):
+    """What every source offers; one contract test runs over all of them.
+
+    companions: the streams whose packets come with the frames, to be copied
+    container: PyAV's open input, for its metadata and chapters; None where there is none
+    damaged_packets: how many could not be decoded so far
+    """
 
     info: SourceInfo
-    companions: Sequence[Any]  # streams whose packets come with the frames, to be copied
-    damaged_packets: int
+    companions: Sequence[Any] = ()
+    container: Any | None = None
+    damaged_packets: int = 0
 
-    def __enter__(self) -> Source: ...
-    def __exit__(self, *error: object) -> None: ...
-    def frames(self) -> Iterator[Frame]: ...
-    def rest(self) -> tuple[Any, ...]: ...
-
-
-def open_source(name: str, image_size: tuple[int, int], config: SourceConfig) -> Source:
-    """The source for a path, by what the path is. image_size: (width, height) for the network."""
-    path = Path(name)
-    if not path.exists():
-        raise SourceError(f"{name}: no such file or folder; check the path")
-    if path.is_dir():
-        photos = sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTOS)
-        if not photos:
-            raise SourceError(f"{name}: holds no pictures ({', '.join(sorted(PHOTOS))})")
-        return PhotoSource(photos, name, image_size, config)
-    if path.suffix.lower() in PHOTOS:
-        return PhotoSource([path], name, image_size, config)
-    if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{name}: is empty (0 bytes); copy it again from the camera")
-    return FileSource(path, image_size, config)
-
-
-class FileSource:
-    """A video file. Errors of FFmpeg become SourceError here and nowhere else."""
-
-    def __init__(self, path: Path, image_size: tuple[int, int], config: SourceConfig) -> None:
-        self._path = path
-        self._config = config
-        self._converter = Converter(image_size)
-        self._container = _open(path)
-        try:
-            self._stream = self._video_stream()
-            self.info = self._describe()
-        except SourceError:
-            self._container.close()
-            raise
-        self.companions = [
-            s for s in self._container.streams if s.type in ("audio", "subtitle", "data")
-        ]
-        self._pending: list[Any] = []
-        self._last: Frame | None = None
-        self._read_error = ""
-        self.damaged_packets = 0
-
-    @property
-    def container(self) -> Any:
-        """The open input, for its metadata and chapters."""
-        return self._container
-
-    def __enter__(self) -> FileSource:
+    def __enter__(self) -> Source:
         return self
 
     def __exit__(
@@ -114,18 +67,49 @@ class FileSource:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._container.close()
+        """Close what is open."""
+        if self.container is not None:
+            self.container.close()
+
+    @abstractmethod
+    def frames(self) -> Iterator[Frame]:
+        """Every frame once, in order; SourceCutShort after the last if there should be more."""
+
+    def rest(self) -> tuple[Any, ...]:
+        """Companion packets read after the last frame."""
+        return ()
+
+
+class FileSource(Source):
+    """A video file. Errors of FFmpeg become SourceError here and nowhere else."""
+
+    def __init__(self, path: Path, image_size: tuple[int, int], config: SourceConfig) -> None:
+        self._path = path
+        self._config = config
+        self._converter = Converter(image_size)
+        self.container: Any = _open(path)
+        try:
+            self._stream = self._video_stream()
+            self.info = self._describe()
+        except SourceError:
+            self.container.close()
+            raise
+        copied = ("audio", "subtitle", "data")
+        self.companions = [s for s in self.container.streams if s.type in copied]
+        self._pending: list[Any] = []
+        self._last: Frame | None = None
+        self._read_error = ""
 
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
         self._stream.thread_type = "AUTO"
         if self._config.start:
-            self._container.seek(int(self._config.start * av.time_base))
+            self.container.seek(int(self._config.start * av.time_base))
         for decoded, status in self._decoded():
             frame = self._frame(decoded, status)
             if self._config.end is not None and frame.time >= self._config.end:
                 return
-            if frame.time >= (self._config.start or 0) or self._config.start is None:
+            if self._config.start is None or frame.time >= self._config.start:
                 self._last = frame
                 yield frame
         self._check_complete()
@@ -138,11 +122,11 @@ class FileSource:
     def _video_stream(self) -> Any:
         streams = [
             s
-            for s in self._container.streams.video
+            for s in self.container.streams.video
             if not s.disposition & av.stream.Disposition.attached_pic
         ]
         if not streams:
-            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
+            kinds = ", ".join(sorted({s.type for s in self.container.streams})) or "nothing"
             raise SourceError(f"{self._path}: has no video stream (it holds {kinds})")
         stream = streams[0]
         context = stream.codec_context
@@ -182,8 +166,8 @@ class FileSource:
         """Seconds that the headers promise, of the video stream if they say so."""
         if self._stream.duration:
             return Fraction(self._stream.duration * self._stream.time_base)
-        if self._container.duration:
-            return Fraction(self._container.duration, av.time_base)
+        if self.container.duration:
+            return Fraction(self.container.duration, av.time_base)
         return None
 
     def _expected_frames(self, rate: Fraction) -> int | None:
@@ -217,7 +201,7 @@ class FileSource:
 
     def _packets(self) -> Iterator[Any]:
         try:
-            yield from self._container.demux()
+            yield from self.container.demux()
         except av.error.FFmpegError as exc:
             self._read_error = exc.strerror or str(exc)
             yield from self._flush()
@@ -276,60 +260,11 @@ class FileSource:
             )
 
 
-class PhotoSource:
-    """One photo, or a folder of them as a film of `source.rate` frames per second."""
-
-    def __init__(
-        self, photos: list[Path], name: str, image_size: tuple[int, int], config: SourceConfig
-    ) -> None:
-        self._photos = photos
-        self._image_size = image_size
-        self.companions: list[Any] = []
-        self.damaged_packets = 0
-        rate = Fraction(config.rate).limit_denominator(1001)
-        first = _read_photo(photos[0])
-        self.info = SourceInfo(
-            name=name,
-            width=first.shape[1],
-            height=first.shape[0],
-            rate=rate,
-            time_base=1 / rate,
-            codec=photos[0].suffix.lower().lstrip("."),
-            pixel_format="rgb24",
-            expected_frames=len(photos),
-            start=Fraction(0),
-        )
-
-    def __enter__(self) -> PhotoSource:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def frames(self) -> Iterator[Frame]:
-        """Read the photos; each is brought to the size of the first."""
-        for index, path in enumerate(self._photos):
-            photo, status = _read_photo(path), "ok"
-            size = (self.info.width, self.info.height)
-            if photo.shape[1::-1] != size:
-                photo, status = _fitted(photo, size), "resized"
-            image = cv2.resize(photo, self._image_size, interpolation=cv2.INTER_AREA)
-            yield Frame(
-                index=index,
-                time=index / self.info.rate,
-                duration=1 / self.info.rate,
-                picture=replace(rgb_picture(photo), full_range=True),
-                image=image.astype(np.uint8, copy=False),
-                status=status,
-            )
-
-    def rest(self) -> tuple[Any, ...]:
-        return ()
-
-
 def _open(path: Path) -> Any:
     try:
-        return av.open(str(path), metadata_errors="replace", options={"protocol_whitelist": _PROTOCOLS})
+        return av.open(
+            str(path), metadata_errors="replace", options={"protocol_whitelist": _PROTOCOLS}
+        )
     except PermissionError as exc:
         raise SourceError(f"{path}: may not be read; check its permissions") from exc
     except (av.error.FFmpegError, OSError) as exc:
@@ -338,23 +273,3 @@ def _open(path: Path) -> Any:
             f"{path}: cannot be opened as video ({reason}); it may be cut short, "
             "damaged or of another kind"
         ) from exc
-
-
-def _read_photo(path: Path) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB, turned upright by its EXIF orientation."""
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if photo is None:
-        raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-
-
-def _fitted(photo: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale a photo into (width, height) with its aspect kept, black around it."""
-    width, height = size
-    scale = min(width / photo.shape[1], height / photo.shape[0])
-    inner = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    canvas = np.zeros((height, width, 3), np.uint8)
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    scaled = cv2.resize(photo, inner, interpolation=cv2.INTER_AREA)
-    canvas[top : top + inner[1], left : left + inner[0]] = scaled
-    return canvas

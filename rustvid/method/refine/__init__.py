@@ -1,9 +1,9 @@
 """Refine: one frame's evidence map and picture → its mask. NumPy and OpenCV, no TensorFlow.
 
-    evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─► CRF 10    "advanced"
-                                   └───────────────────────────► CRF 25    "crf"
-                                   └─► done                                "threshold"
-             └► above the level, done                                      "student"
+evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─► CRF 10    "advanced"
+                               └───────────────────────────► CRF 25    "crf"
+                               └─► done                                "threshold"
+         └► above the level, done                                      "student"
 """
 
 from __future__ import annotations
@@ -57,4 +57,3 @@ def _trimmed(
 ) -> NDArray[np.uint8]:
     cluster = kmeans.two_colours(picture, config.kmeans_pixels, config.seed)
     return kmeans.erode(kmeans.trim(mask, cluster), config.erosion)
-

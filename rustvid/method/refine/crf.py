@@ -31,8 +31,9 @@ def crf(
         rgbim=np.ascontiguousarray(image),
         compat=config.appearance_weight,
     )
-    labels = np.argmax(field.inference(iterations), axis=0)
-    return labels.reshape(height, width).astype(np.uint8)
+    labels = np.argmax(field.inference(iterations), axis=0).astype(np.uint8)
+    corroded: NDArray[np.uint8] = labels.reshape(height, width)
+    return corroded
 
 
 def _unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
@@ -44,4 +45,5 @@ def _unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
     strength = mask.ravel().astype(np.float32) / 255.0
     inside = 0.5 + (confidence - 0.5) * strength
     corroded = np.where(strength > 0, inside, 1.0 - confidence)
-    return -np.log(np.stack([1.0 - corroded, corroded])).astype(np.float32)
+    energy: NDArray[np.float32] = -np.log(np.stack([1.0 - corroded, corroded]))
+    return energy.astype(np.float32, copy=False)

@@ -26,7 +26,8 @@ def two_colours(image: NDArray[np.uint8], pixels: int, seed: int) -> NDArray[np.
     near, far = means.cluster_centers_
     # The nearer of two centres is a half-space: one product a pixel, no distances.
     border = (far @ far - near @ near) / 2
-    return (colours @ (far - near) > border).reshape(image.shape[:2])
+    beyond: NDArray[np.bool_] = colours @ (far - near) > border
+    return beyond.reshape(image.shape[:2])
 
 
 def trim(mask: NDArray[np.uint8], cluster: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,0 +1,107 @@
+"""Photos: one, or a folder of them as a film, in; one out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.config import SourceConfig
+from rustvid.errors import SinkError, SourceError, UsageError
+from rustvid.frames import Frame, Picture
+from rustvid.video.planes import rgb_of, rgb_picture
+from rustvid.video.sink import Sink, part_of
+from rustvid.video.source import Source, SourceInfo
+
+PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+class PhotoSource(Source):
+    """One photo, or a folder of them as a film of `source.rate` frames per second."""
+
+    def __init__(
+        self, photos: list[Path], name: str, image_size: tuple[int, int], config: SourceConfig
+    ) -> None:
+        self._photos = photos
+        self._image_size = image_size
+        rate = Fraction(config.rate).limit_denominator(1001)
+        first = _read_photo(photos[0])
+        self.info = SourceInfo(
+            name=name,
+            width=first.shape[1],
+            height=first.shape[0],
+            rate=rate,
+            time_base=1 / rate,
+            codec=photos[0].suffix.lower().lstrip("."),
+            pixel_format="rgb24",
+            expected_frames=len(photos),
+            start=Fraction(0),
+        )
+
+    def frames(self) -> Iterator[Frame]:
+        """Read the photos; each is brought to the size of the first."""
+        for index, path in enumerate(self._photos):
+            photo, status = _read_photo(path), "ok"
+            size = (self.info.width, self.info.height)
+            if photo.shape[1::-1] != size:
+                photo, status = _fitted(photo, size), "resized"
+            image = cv2.resize(photo, self._image_size, interpolation=cv2.INTER_AREA)
+            yield Frame(
+                index=index,
+                time=index / self.info.rate,
+                duration=1 / self.info.rate,
+                picture=replace(rgb_picture(photo), full_range=True),
+                image=image.astype(np.uint8, copy=False),
+                status=status,
+            )
+
+
+class PhotoSink(Sink):
+    """Writes the one picture it is given; a film does not fit."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._count = 0
+
+    def write(self, picture: Picture, frame: Frame) -> None:
+        self._count += 1
+        if self._count > 1:
+            raise UsageError(f"{self.path}: holds one picture, the input is a film; use .mp4")
+        bgr = cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR)
+        part = part_of(self.path)
+        try:
+            written = cv2.imwrite(str(part), bgr)
+        except cv2.error as exc:
+            raise SinkError(f"{self.path}: cannot be written ({exc.err})") from exc
+        if not written:
+            raise SinkError(f"{self.path}: cannot be written; is the disk full?")
+        part.replace(self.path)
+
+    def finish(self, rest: Sequence[Any]) -> None:
+        """A photo is complete once written."""
+
+
+def _read_photo(path: Path) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB, turned upright by its EXIF orientation."""
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if photo is None:
+        raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
+    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _fitted(photo: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Scale a photo into (width, height) with its aspect kept, black around it."""
+    width, height = size
+    scale = min(width / photo.shape[1], height / photo.shape[0])
+    inner = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+    canvas = np.zeros((height, width, 3), np.uint8)
+    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+    scaled = cv2.resize(photo, inner, interpolation=cv2.INTER_AREA)
+    canvas[top : top + inner[1], left : left + inner[0]] = scaled
+    return canvas
