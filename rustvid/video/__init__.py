@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
-from rustvid.video.sink import CONTAINERS, Sink, Template, VideoSink, part_of
+from rustvid.video.sink import CONTAINERS, Sink, Template, VideoSink
 from rustvid.video.source import FileSource, Source
 
 
@@ -61,8 +62,7 @@ def check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
     if not folder.is_dir():
         raise SinkError(f"{folder}: no such folder for {path.name}; create it first")
     try:
-        probe = part_of(path)
-        probe.open("ab").close()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as exc:
         raise SinkError(f"{folder}: cannot be written ({exc.strerror}); choose another") from exc

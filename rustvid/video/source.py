@@ -103,15 +103,17 @@ class FileSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
         self._stream.thread_type = "AUTO"
-        if self._config.start:
-            self.container.seek(int(self._config.start * av.time_base))
+        start, end = self.info.start, exact(self._config.end)
+        if start:
+            self.container.seek(int(start * av.time_base))
         for decoded, status in self._decoded():
-            frame = self._frame(decoded, status)
-            if self._config.end is not None and frame.time >= self._config.end:
+            time, status = self._time(decoded, status)
+            if start and time < start:
+                continue  # from the key frame before the start
+            if end is not None and time >= end:
                 return
-            if self._config.start is None or frame.time >= self._config.start:
-                self._last = frame
-                yield frame
+            self._last = self._frame(decoded, time, status)
+            yield self._last
         self._check_complete()
 
     def rest(self) -> tuple[Any, ...]:
@@ -142,7 +144,6 @@ class FileSource(Source):
     def _describe(self) -> SourceInfo:
         stream, context = self._stream, self._stream.codec_context
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-        start = Fraction(self._config.start or 0).limit_denominator(1_000_000)
         return SourceInfo(
             name=str(self._path),
             width=context.width,
@@ -152,7 +153,7 @@ class FileSource(Source):
             codec=context.name,
             pixel_format=context.pix_fmt or "",
             expected_frames=self._expected_frames(Fraction(rate)),
-            start=start,
+            start=exact(self._config.start) or Fraction(0),
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
             colour=(
                 context.color_primaries,
@@ -212,8 +213,7 @@ class FileSource(Source):
         packet.stream = self._stream
         yield packet
 
-    def _frame(self, decoded: Any, status: str) -> Frame:
-        time, status = self._time(decoded, status)
+    def _frame(self, decoded: Any, time: Fraction, status: str) -> Frame:
         picture = self._converter.picture(decoded, self.info.pixel_aspect)
         companions, self._pending = tuple(self._pending), []
         return Frame(
@@ -258,6 +258,11 @@ class FileSource(Source):
                 f"{self._path}: is cut short{lost}{why}; all {self._last.index + 1} frames "
                 "that could be read were processed"
             )
+
+
+def exact(seconds: float | None) -> Fraction | None:
+    """The decimal fraction that a person meant: 0.2 s is 1/5, which the float 0.2 is not."""
+    return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
 
 
 def _open(path: Path) -> Any:

@@ -1,0 +1,217 @@
+"""Pictures in, answers out: batches, precision, devices, and the stream of frames."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from rustvid.config import ModelConfig
+from rustvid.errors import ModelError, UsageError
+from rustvid.frames import Frame, Picture
+from rustvid.method import classify as module
+from rustvid.method.classify import Answer, Model, classify, find, shipped_models
+
+Image = NDArray[np.uint8]
+
+
+# --- the model
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return Model(ModelConfig(precision="float32", device="cpu", batch=2))
+
+
+def photo(seed: int) -> Image:
+    return np.random.default_rng(seed).integers(0, 256, (572, 572, 3), np.uint8)
+
+
+def test_a_short_batch_is_padded_for_the_network_and_sliced_for_the_caller(model: Model) -> None:
+    alone, both = model.look([photo(1)]), model.look([photo(1), photo(2)])
+    assert alone.probability.shape == (1,)
+    assert alone.evidence.shape == (1, 28, 28)
+    assert both.probability.shape == (2,)
+    np.testing.assert_allclose(alone.probability[0], both.probability[0], atol=1e-5)
+    np.testing.assert_allclose(alone.evidence[0], both.evidence[0], atol=1e-5)
+
+
+def test_answers_are_float32_between_0_and_1(model: Model) -> None:
+    answer = model.look([photo(1)])
+    for array in (answer.probability, answer.evidence):
+        assert array.dtype == np.float32
+        assert array.min() >= 0
+        assert array.max() <= 1
+
+
+def test_a_model_knows_its_name_size_file_and_busy_time(model: Model) -> None:
+    assert model.name == "rustseg-lite"
+    assert model.size == (572, 572)
+    assert model.precision == "float32"
+    assert len(model.digest) == 64
+    before = model.seconds
+    model.look([photo(1)])
+    assert model.seconds > before
+
+
+@pytest.mark.parametrize(
+    ("asked", "processor_has_it", "device", "used"),
+    [
+        ("auto", True, "cpu:0", "bfloat16"),
+        ("auto", False, "cpu:0", "float32"),
+        ("auto", True, None, "bfloat16"),
+        ("auto", True, "gpu:0", "float32"),
+        ("float32", True, "cpu:0", "float32"),
+        ("bfloat16", False, "cpu:0", "bfloat16"),
+        ("float16", True, "gpu:0", "float16"),
+    ],
+)
+def test_auto_precision_is_bfloat16_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+    asked: str,
+    processor_has_it: bool,
+    device: str | None,
+    used: str,
+) -> None:
+    monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: processor_has_it)
+    monkeypatch.setattr(module, "_gpus", list)
+    assert module._precision(asked, device) == used
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("tpu", "auto, cpu, gpu or gpu:N, received 'tpu'"),
+        ("gpu:first", "received 'gpu:first'"),
+        ("auto:1", "received 'auto:1'"),
+        ("gpu", "gpu: the backend sees 0 GPUs; use auto or cpu"),
+        ("gpu:2", "gpu:2: the backend sees 0 GPUs"),
+        ("cpu:7", "cpu:7"),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, asked: str, told: str
+) -> None:
+    monkeypatch.setattr(module, "_gpus", list)
+    with pytest.raises(UsageError, match=f"model.device.*{told}"):
+        module._device(asked)
+
+
+def test_an_unknown_model_is_told_with_those_that_are_shipped() -> None:
+    with pytest.raises(ModelError, match=r"model rustseg-huge: .*rustseg-lite.*npz"):
+        find("rustseg-huge")
+    assert "rustseg-lite" in shipped_models()
+
+
+# --- the stream
+
+
+@dataclass
+class Oracle:
+    """A model that reads p(corrosion) off the first pixel, in percent."""
+
+    batch: int = 4
+    asked: list[int] = field(default_factory=list)  # pictures of each pass
+    name: str = "oracle"
+    digest: str = ""
+    precision: str = "float32"
+    size: tuple[int, int] = (8, 8)
+    seconds: float = 0.0
+
+    def look(self, images: Sequence[Image]) -> Answer:
+        self.asked.append(len(images))
+        percent = np.array([image[0, 0, 0] for image in images], np.float32)
+        evidence = np.stack([np.full((2, 2), p / 100, np.float32) for p in percent])
+        return Answer(percent / 100, evidence)
+
+
+def frame(index: int, percent: int = 0) -> Frame:
+    planes = (np.zeros((8, 8), np.uint8),)
+    picture = Picture(planes, "gray", 8, 0, 0, "bt601", True)
+    image = np.full((8, 8, 3), percent, np.uint8)
+    return Frame(index, Fraction(index, 25), Fraction(1, 25), picture, image)
+
+
+def stream(count: int, every: int = 1, percent: int = 0) -> Iterator[tuple[Frame, bool]]:
+    for index in range(count):
+        yield frame(index, percent), index % every == 0
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("count", [0, 1, 4, 23])
+def test_every_frame_comes_back_once_and_in_order(count: int, every: int) -> None:
+    results = list(classify(stream(count, every), Oracle(), 0.5))
+    assert [result.frame.index for result in results] == list(range(count))
+
+
+def test_each_frame_gets_its_own_answer() -> None:
+    percents = [3, 97, 51, 0, 100, 60, 20]
+    frames = [(frame(index, percent), True) for index, percent in enumerate(percents)]
+    results = list(classify(frames, Oracle(batch=3), 0.5))
+    assert [round(100 * (r.probability or 0)) for r in results] == percents
+    for result, percent in zip(results, percents, strict=True):
+        if result.evidence is not None:
+            assert result.evidence[0, 0] == np.float32(percent / 100)
+
+
+def test_a_frame_not_looked_at_passes_through_without_answer() -> None:
+    results = list(classify(stream(9, every=3, percent=90), Oracle(), 0.5))
+    looked = [result.classified.analysed for result in results]
+    assert looked == [True, False, False] * 3
+    for result in results:
+        assert (result.probability is None) == (not result.classified.analysed)
+        assert (result.evidence is None) == (not result.classified.analysed)
+
+
+@pytest.mark.parametrize(("percent", "corroded"), [(49, False), (50, False), (51, True)])
+def test_there_is_evidence_only_where_p_exceeds_the_threshold(
+    percent: int, corroded: bool
+) -> None:
+    (result,) = classify([(frame(0, percent), True)], Oracle(), 0.5)
+    assert (result.evidence is not None) == corroded
+    assert result.probability == pytest.approx(percent / 100)
+
+
+def test_pictures_are_looked_at_in_whole_batches_and_a_rest() -> None:
+    oracle = Oracle(batch=4)
+    list(classify(stream(11), oracle, 0.5))
+    assert oracle.asked == [4, 4, 3]
+
+
+def test_nothing_is_looked_at_where_nothing_was_chosen() -> None:
+    oracle = Oracle()
+    assert len(list(classify(((frame(i), False) for i in range(70)), oracle, 0.5))) == 70
+    assert oracle.asked == []
+
+
+@pytest.mark.parametrize("every", [1, 5, 1000])
+def test_no_more_than_eight_batches_of_frames_are_pulled_ahead(every: int) -> None:
+    """Bounded whatever the sampling: an endless stream of unlooked frames keeps flowing."""
+    oracle, pulled = Oracle(batch=4), 0
+
+    def endless() -> Iterator[tuple[Frame, bool]]:
+        nonlocal pulled
+        for index in itertools.count():
+            pulled += 1
+            yield frame(index), index % every == 0
+
+    for given, _ in enumerate(itertools.islice(classify(endless(), oracle, 0.5), 300)):
+        assert pulled - given <= 8 * oracle.batch
+
+
+def test_an_error_of_the_source_does_not_lose_the_frames_before_it() -> None:
+    def breaks(count: int) -> Iterator[Any]:
+        yield from stream(count)
+        raise OSError("the cable is out")
+
+    seen = []
+    with pytest.raises(OSError, match="cable"):
+        for result in classify(breaks(6), Oracle(batch=4), 0.5):
+            seen.append(result.frame.index)
+    assert seen == list(range(6))

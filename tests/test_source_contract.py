@@ -1,0 +1,219 @@
+"""One contract for every source: whatever it reads, its frames keep the same promises."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import media
+import numpy as np
+import pytest
+
+from rustvid.config import SourceConfig
+from rustvid.errors import SourceCutShort, SourceError
+from rustvid.frames import Frame
+from rustvid.video import open_source
+from rustvid.video.planes import rgb_of
+from rustvid.video.source import SourceInfo
+
+IMAGE_SIZE = (80, 60)
+EVERY_KIND: dict[str, dict[str, Any]] = {
+    "h264.mp4": {},
+    "h264.mov": {},
+    "h264.mkv": {},
+    "h264.ts": {},
+    "hevc.mp4": {"codec": "libx265"},
+    "hevc-10-bit.mkv": {"codec": "libx265", "pix_fmt": "yuv420p10le"},
+    "vp9.webm": {"codec": "libvpx-vp9"},
+    "av1.mp4": {"codec": "libsvtav1"},
+    "mjpeg.avi": {"codec": "mjpeg", "pix_fmt": "yuvj420p", "full_range": True},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "ffv1-odd.mkv": {"codec": "ffv1", "size": (161, 121)},
+    "rgb.mkv": {"codec": "ffv1", "pix_fmt": "yuv444p"},
+    "uneven.mkv": {"vfr": True},
+}
+
+
+def read(path: Path, **wanted: Any) -> tuple[SourceInfo, list[Frame]]:
+    with open_source(str(path), IMAGE_SIZE, SourceConfig(**wanted)) as source:
+        return source.info, list(source.frames())
+
+
+@pytest.fixture(scope="module", params=[*EVERY_KIND, "folder", "photo.png"])
+def kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kinds")
+    if request.param == "folder":
+        return media.image_folder(folder / "folder", count=12)
+    if request.param == "photo.png":
+        return media.photo(folder / "photo.png")
+    return media.clip(folder / request.param, frames=12, **EVERY_KIND[request.param])
+
+
+def test_every_source_keeps_the_contract(kind: Path) -> None:
+    info, frames = read(kind)
+    assert len(frames) == (1 if kind.name == "photo.png" else 12)
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert all(a.time < b.time for a, b in zip(frames, frames[1:], strict=False))
+    assert all(isinstance(frame.time, Fraction) for frame in frames)
+    for frame in frames:
+        assert frame.status == "ok"
+        assert frame.image.shape == (60, 80, 3) and frame.image.dtype == np.uint8
+        assert frame.image.flags.c_contiguous
+        assert frame.picture.shape == (info.height, info.width)
+        luma, *chroma = frame.picture.planes
+        for plane in chroma:
+            assert plane.shape[0] == -(-luma.shape[0] // 2**frame.picture.shift_y)
+            assert plane.shape[1] == -(-luma.shape[1] // 2**frame.picture.shift_x)
+        assert media.frame_number(rgb_of(frame.picture)) == frame.index
+    # of an uneven .mkv nobody knows the number of frames before the end
+    if kind.name != "uneven.mkv":
+        assert info.expected_frames is not None
+        assert abs(info.expected_frames - len(frames)) <= 1
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.ts", "uneven.mkv"])
+def test_times_are_those_of_the_container(name: str, tmp_path: Path) -> None:
+    path = media.clip(tmp_path / name, **EVERY_KIND[name])
+    assert [frame.time for frame in read(path)[1]] == media.frame_times(path)
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_the_network_sees_the_picture_upright(rotation: int, tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "turned.mp4", frames=2, size=(120, 160), rotation=rotation)
+    with open_source(str(path), (120, 160), SourceConfig()) as source:
+        first = next(iter(source.frames()))
+    assert first.picture.upright_shape == (160, 120)
+    seen = media.picture(0, (120, 160)).astype(int)
+    assert np.abs(first.image.astype(int) - seen).mean() < 4
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("pix_fmt", ["yuv444p", "yuv444p10le"])
+def test_colours_come_back_whatever_matrix_and_range(
+    matrix: str, full_range: bool, pix_fmt: str, tmp_path: Path
+) -> None:
+    path = media.clip(
+        tmp_path / "colour.mkv",
+        frames=1,
+        codec="ffv1",
+        pix_fmt=pix_fmt,
+        matrix=matrix,
+        full_range=full_range,
+    )
+    with open_source(str(path), (160, 120), SourceConfig()) as source:
+        frame = next(iter(source.frames()))
+    assert (frame.picture.matrix, frame.picture.full_range) == (matrix, full_range)
+    assert np.abs(frame.image.astype(int) - media.picture(0)).max() <= 3
+
+
+def test_untagged_video_is_taken_for_what_players_take_it() -> None:
+    from rustvid.video.planes import matrix_of
+
+    class Untagged:
+        colorspace = 2
+
+        def __init__(self, width: int, height: int) -> None:
+            self.width, self.height = width, height
+
+    assert matrix_of(Untagged(720, 576)) == "bt601"  # type: ignore[arg-type]
+    assert matrix_of(Untagged(1280, 720)) == "bt709"  # type: ignore[arg-type]
+    assert matrix_of(Untagged(1080, 1920)) == "bt709"  # type: ignore[arg-type]
+
+
+def test_start_and_end_cut_exactly_between_key_frames(tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "long.mp4", frames=60)
+    _, frames = read(path, start=0.5, end=1.5)
+    assert [media.frame_number(rgb_of(f.picture)) for f in frames] == list(range(15, 45))
+    assert frames[0].time == Fraction(1, 2) and frames[0].index == 0
+
+
+def test_a_start_after_the_end_of_the_film_is_an_error(clip: Path) -> None:
+    with pytest.raises(SourceError, match=r"no frame after source\.start 99"):
+        read(clip, start=99.0)
+
+
+def test_sound_comes_with_the_frames_and_none_is_lost(many_tracks: Path) -> None:
+    with open_source(str(many_tracks), IMAGE_SIZE, SourceConfig()) as source:
+        packets = [p for frame in source.frames() for p in frame.companions] + list(source.rest())
+        kinds = [packet.stream.type for packet in packets]
+    audio = media.packets(many_tracks, "audio")
+    assert kinds.count("audio") == 2 * len(audio)
+    assert kinds.count("subtitle") == len(media.packets(many_tracks, "subtitle"))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_a_cut_file_gives_its_frames_and_then_says_so(suffix: str, tmp_path: Path) -> None:
+    whole = media.clip(tmp_path / f"long{suffix}", frames=150)
+    seen: list[Frame] = []
+    source = open_source(str(media.truncated(whole, 0.5)), IMAGE_SIZE, SourceConfig())
+    if suffix == ".ts":  # a stream has no headers that promise a length: it just ends
+        with source:
+            assert 30 < len(list(source.frames())) < 150
+        return
+    with source, pytest.raises(SourceCutShort, match="cut short"):
+        seen.extend(source.frames())
+
+
+def test_a_cut_file_loses_no_frame_before_the_cut(tmp_path: Path) -> None:
+    whole = media.clip(tmp_path / "long.mkv", frames=150)
+    numbers = []
+    with open_source(str(media.truncated(whole, 0.5)), IMAGE_SIZE, SourceConfig()) as source:
+        with pytest.raises(SourceCutShort):
+            for frame in source.frames():
+                numbers.append(media.frame_number(rgb_of(frame.picture)))
+    assert len(numbers) > 30 and numbers == list(range(len(numbers)))
+
+
+def test_corrupt_packets_are_marked_and_do_not_end_the_film(tmp_path: Path) -> None:
+    whole = media.clip(tmp_path / "long.mp4", frames=90, options={"g": "15"})
+    with open_source(str(media.noisy(whole)), IMAGE_SIZE, SourceConfig()) as source:
+        frames = list(source.frames())
+        damaged = [frame for frame in frames if frame.status != "ok"]
+        assert len(frames) > 45
+        assert damaged or source.damaged_packets
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda folder: folder / "nothing.mp4", "no such file"),
+        (lambda folder: media.empty_file(folder / "empty.mp4"), "empty"),
+        (lambda folder: media.text_file(folder / "text.mp4"), "cannot be opened"),
+        (lambda folder: media.audio_only(folder / "sound.mp4"), "no video stream"),
+        (lambda folder: media.text_file(folder / "text.jpg"), "cannot be read as a picture"),
+        (lambda folder: folder, "holds no pictures"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(make: Any, says: str, tmp_path: Path) -> None:
+    path = make(tmp_path)
+    with pytest.raises(SourceError, match=says) as caught:
+        read(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_mp4_cut_before_its_index_cannot_be_opened(tmp_path: Path) -> None:
+    whole = media.clip(tmp_path / "long.mp4", frames=90)
+    with pytest.raises(SourceError, match="cannot be opened as video"):
+        read(media.truncated(whole, 0.6))
+
+
+def test_a_picture_larger_than_allowed_is_refused_before_it_is_decoded(clip: Path) -> None:
+    with pytest.raises(SourceError, match=r"source\.max_pixels"):
+        read(clip, max_pixels=1000)
+
+
+def test_a_playlist_cannot_reach_for_other_protocols(tmp_path: Path) -> None:
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(SourceError):
+        read(playlist)
+
+
+def test_a_folder_of_photos_of_two_sizes_becomes_one_film(tmp_path: Path) -> None:
+    folder = media.image_folder(tmp_path / "mixed", count=2)
+    media.photo(folder / "z-tall.jpg", size=(60, 200))
+    info, frames = read(folder)
+    assert (info.width, info.height) == (160, 120)
+    assert [frame.status for frame in frames] == ["ok", "ok", "resized"]

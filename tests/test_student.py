@@ -1,0 +1,104 @@
+"""The student: shapes, names, folding, and that it can learn at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from rustvid.errors import ModelError
+from rustvid.method import network, student
+from rustvid.training import train
+
+FILTERS = 4
+
+
+@pytest.fixture(autouse=True)
+def _float32() -> None:
+    keras.mixed_precision.set_global_policy("float32")
+    keras.utils.set_random_seed(1)
+
+
+def picture(seed: int, size: tuple[int, int] = (64, 96)) -> np.ndarray:
+    """(2, h, w, 3) float32 in [-1, 1]."""
+    return np.random.default_rng(seed).uniform(-1, 1, (2, *size, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (160, 48)])
+def test_any_multiple_of_16_gives_evidence_at_half_size(size: tuple[int, int]) -> None:
+    found = student.build(FILTERS)(picture(0, size), training=False)
+    evidence = ops.convert_to_numpy(found["evidence"])
+    assert evidence.shape == (2, size[0] // student.STRIDE, size[1] // student.STRIDE)
+    assert found["probability"].shape == (2,)
+    assert evidence.min() >= 0 and evidence.max() <= 1
+
+
+def test_encoder_layers_are_those_of_the_papers_classifier() -> None:
+    own = student.build(FILTERS)
+    for layer in network.build(FILTERS).layers:
+        if layer.name.startswith("conv"):
+            assert own.get_layer(layer.name).kernel.shape == layer.kernel.shape
+
+
+def test_folding_is_exact_to_1e_5() -> None:
+    trained = student.build_trainable(FILTERS)
+    rng = np.random.default_rng(2)
+    trained.set_weights([w + 0.3 * rng.standard_normal(w.shape) for w in trained.get_weights()])
+    image = picture(3)
+    learned, runs = trained(image, training=False), student.fold(trained, FILTERS)(image)
+    for name in ("probability", "evidence"):
+        expected = ops.convert_to_numpy(ops.sigmoid(learned[name]))
+        np.testing.assert_allclose(ops.convert_to_numpy(runs[name]), expected, atol=1e-5)
+
+
+def test_standardised_kernels_have_zero_mean_and_the_gain_as_length() -> None:
+    layer = student.StandardConv(5, 3)
+    layer.build((None, 8, 8, 7))
+    layer.gain.assign(np.array([0.5, 1, 1, 2, 3], np.float32))
+    kernel = ops.convert_to_numpy(layer.standardised()).reshape(-1, 5)
+    np.testing.assert_allclose(kernel.mean(0), 0, atol=1e-6)
+    expected = np.array([0.5, 1, 1, 2, 3]) * student.RELU_GAIN
+    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), expected, rtol=1e-3)
+
+
+def test_pooling_lies_between_mean_and_maximum() -> None:
+    local = np.random.default_rng(4).normal(0, 3, (2, 6, 5, 1)).astype(np.float32)
+    pooled = ops.convert_to_numpy(student.LogSumExpPool()(local))
+    assert (pooled > local.mean((1, 2, 3))).all() and (pooled < local.max((1, 2, 3))).all()
+    np.testing.assert_allclose(pooled, np.log(np.exp(4.0 * local).mean((1, 2, 3))) / 4.0, rtol=1e-4)
+
+
+def test_saved_weights_come_back(tmp_path: Path) -> None:
+    model = student.fold(student.build_trainable(FILTERS), FILTERS)
+    network.save_weights(model, tmp_path / "w.npz")
+    other = student.build(FILTERS)
+    network.assign_weights(other, network.read_weights(tmp_path / "w.npz"), "w")
+    a, b = model(picture(5)), other(picture(5))
+    np.testing.assert_allclose(a["evidence"], b["evidence"], atol=5e-3)  # float16
+
+
+def test_weights_of_other_filters_are_refused(tmp_path: Path) -> None:
+    network.save_weights(student.build(8), tmp_path / "w.npz")
+    with pytest.raises(ModelError, match="shape"):
+        network.assign_weights(student.build(4), network.read_weights(tmp_path / "w.npz"), "w")
+
+
+def test_student_overfits_two_images() -> None:
+    images = np.zeros((2, 64, 64, 3), np.float32)
+    labels = np.zeros((2, 32, 32), np.float32)
+    images[0, 16:48, 8:40] = (0.4, -0.3, -0.7)  # a rust-coloured patch
+    images[1, 16:48, 8:40] = (-0.7, -0.3, 0.4)  # a blue one
+    labels[0, 8:24, 4:20] = 1
+    model = student.build_trainable(FILTERS)
+    train.compile_for(model, train.TrainConfig(rate=1e-2, warmup=5, first=120, rounds=1))
+    truth = {"evidence": labels, "probability": np.array([1, 0], np.float32)}
+    for _ in range(120):
+        model.train_on_batch(images, truth)
+    found = student.fold(model, FILTERS)(images)
+    marked = ops.convert_to_numpy(found["evidence"]) > 0.5
+    assert (marked == (labels > 0.5)).mean() > 0.98
+    probability = ops.convert_to_numpy(found["probability"])
+    assert probability[0] > 0.8 and probability[1] < 0.2

@@ -1,0 +1,293 @@
+"""Training: what is read, what is pasted, what is learned, and how it is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from rustvid.errors import UsageError
+from rustvid.training import (
+    batches,
+    choose,
+    composites,
+    data,
+    evaluate,
+    losses,
+    material,
+    metrics,
+    shapes,
+    train,
+)
+
+RUST = np.array([150, 80, 45])
+
+
+def plain(colour: tuple[int, int, int], size: int = 96) -> np.ndarray:
+    """(size, size, 3) uint8 of one colour."""
+    return np.full((size, size, 3), colour, np.uint8)
+
+
+def grainy(colour: np.ndarray, seed: int, size: int = 96) -> np.ndarray:
+    """(size, size, 3) uint8: a colour with coarse light and shade."""
+    field = shapes.noise(np.random.default_rng(seed), size, 6)
+    return np.asarray(np.clip(colour * (1 + 0.25 * field[..., None]), 0, 255), np.uint8)
+
+
+def write_set(folder: Path, count: int = 6) -> None:
+    """A tiny data set: rust-coloured grain on grey against blue and green grain."""
+    for label in (data.CORROSION, data.CLEAN):
+        (folder / label).mkdir(parents=True)
+    for index in range(count):
+        rusty = grainy(np.array([120, 125, 130]), index)
+        rusty[20:90, 10:90] = grainy(RUST, index + 50)[20:90, 10:90]
+        clean = grainy(np.array([60, 90, 160] if index % 2 else [70, 150, 80]), index + 100)
+        for label, image in ((data.CORROSION, rusty), (data.CLEAN, clean)):
+            cv2.imwrite(str(folder / label / f"{index}.png"), image[:, :, ::-1])
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+def test_faulty_photos_are_named_and_counted(tmp_path: Path) -> None:
+    write_set(tmp_path, 3)
+    folder = tmp_path / data.CORROSION
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder / "empty.jpg").write_bytes(b"")
+    cv2.imwrite(str(folder / "tiny.png"), plain((1, 2, 3), 20))
+    (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
+    read = data.read_photos(tmp_path)
+    assert read.faults == {"unreadable": 2, "tiny": 1, "repeated": 1}
+    assert len(read.where(True)) == 3 and len(read.where(False)) == 3
+
+
+def test_a_missing_or_empty_class_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rusty").mkdir()
+    with pytest.raises(UsageError, match="rusty"):
+        data.read_photos(tmp_path)
+    (tmp_path / data.CORROSION).mkdir()
+    with pytest.raises(UsageError, match="no photographs"):
+        data.read_photos(tmp_path)
+
+
+def test_the_listing_hash_knows_names_and_content(tmp_path: Path) -> None:
+    write_set(tmp_path, 2)
+    before = data.read_photos(tmp_path).listing
+    assert data.read_photos(tmp_path).listing == before
+    cv2.imwrite(str(tmp_path / data.CLEAN / "1.png"), plain((9, 9, 9)))
+    assert data.read_photos(tmp_path).listing != before
+
+
+def test_a_split_depends_on_the_name_alone() -> None:
+    names = [f"photo{n}" for n in range(2000)]
+    chosen = [name for name in names if data.share(name) < 0.1]
+    assert 150 < len(chosen) < 250
+    assert chosen == [name for name in reversed(names) if data.share(name) < 0.1][::-1]
+    assert [n for n in names if data.share(n, 1) < 0.1] != chosen
+
+
+# --- material and composites -----------------------------------------------------------------
+
+
+def test_the_colour_likelihood_finds_what_corroded_photos_share(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    photos = data.read_photos(tmp_path).photos
+    table = material.colour_likelihood(photos)
+    corroded = photos[0]
+    likely = material.colour_map(corroded.image, table)
+    assert likely[30:80, 20:80].mean() > 0.6 > 0.3 > likely[:15].mean()
+    found = material.windows(corroded, likely, 0.5, 48)
+    assert found and all(patch.image.shape == (48, 48, 3) for patch in found)
+
+
+def test_regions_are_cut_where_the_score_is_sure() -> None:
+    photo = data.Photo("x", grainy(RUST, 1), True)
+    score = np.zeros((96, 96), np.float32)
+    score[10:60, 20:70] = 0.9
+    score[80:84, 80:84] = 0.9  # too small
+    (patch,) = material.regions(photo, score, 0.7)
+    assert patch.image.shape == (50, 50, 3) and patch.mask.mean() > 250
+
+
+def test_bright_blue_cannot_be_rust_and_the_dark_can() -> None:
+    assert (material.impossible(plain((60, 120, 220))) == 0).all()
+    assert (material.impossible(plain((20, 20, 22))) == composites.IGNORE).all()
+    assert (material.impossible(plain((150, 80, 45))) == composites.IGNORE).all()
+
+
+def test_pasted_pixels_are_labelled_rust_and_untouched_ones_clean() -> None:
+    """Without light, noise or JPEG the label is exactly where the picture changed to rust."""
+    full = np.full((96, 96), 255, np.uint8)
+    patch = material.Patch(plain((150, 80, 45)), full)
+    changed = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        below = np.full((128, 128, 3), 120, np.float32)
+        picture, alpha = composites.paste(rng, below, patch)
+        moved = np.abs(picture - below).max(axis=2)
+        assert (moved[alpha < 0.01] < 2).all()
+        if (alpha > 0.5).any():
+            changed.append(moved[alpha > 0.5].mean())
+    assert np.mean(changed) > 15
+
+
+def test_a_decoy_over_rust_makes_it_clean_again() -> None:
+    label = np.ones((4, 4), np.float32)
+    alpha = np.array([[0.9, 0.6, 0.4, 0.1]] * 4, np.float32)
+    assert composites._marked(label, alpha, False)[0].tolist() == [0, 0, 1, 1]
+    assert composites._marked(label * 0, alpha, True)[0].tolist() == [1, 1, composites.IGNORE, 0]
+
+
+def test_a_mask_that_was_pasted_can_be_found_in_the_composite() -> None:
+    """Blue steel, orange rust: the labelled pixels are redder than the others."""
+    patch = [material.Patch(grainy(RUST, 3), np.full((96, 96), 255, np.uint8))]
+    decoy = [material.Patch(grainy(np.array([70, 150, 80]), 4), np.full((96, 96), 255, np.uint8))]
+    rust: list[float] = []
+    rest: list[float] = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        base = np.zeros((96, 96), np.float32)
+        sample = composites.compose(rng, plain((90, 110, 150)), base, patch, decoy)
+        assert set(np.unique(sample.label)) <= {0.0, 1.0, composites.IGNORE}
+        redness = sample.image[..., 0].astype(float) - sample.image[..., 2]
+        rust += redness[sample.label == 1].tolist()
+        rest += redness[sample.label == 0].tolist()
+        if sample.corroded == 1:
+            assert (sample.label == 1).mean() > 0.005
+    assert np.mean(rust) > np.mean(rest) + 40
+
+
+def test_a_view_turns_label_and_picture_together() -> None:
+    image = plain((0, 0, 255))
+    image[:, :48] = (255, 0, 0)
+    label = (image[..., 0] > 128).astype(np.float32)
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        seen, marked = composites.view(rng, image, label, 64, (0.7, 1.5))
+        assert marked is not None
+        known = marked >= 0
+        assert ((seen[..., 0] > 128) == (marked == 1))[known].mean() > 0.97
+
+
+@pytest.mark.parametrize(
+    "shape", [shapes.blob, shapes.spots, shapes.streaks, shapes.band, shapes.body]
+)
+def test_shapes_are_soft_masks_that_cover_something(shape: object) -> None:
+    covered = []
+    for seed in range(12):
+        mask = shape(np.random.default_rng(seed), 112)  # type: ignore[operator]
+        assert mask.shape == (112, 112) and mask.min() >= 0 and mask.max() <= 1 + 1e-6
+        covered.append((mask > 0.5).mean())
+    assert 0.005 < np.mean(covered) < 0.7
+
+
+def test_batches_end_with_their_context_and_hand_on_errors(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    photos = data.read_photos(tmp_path).photos
+    stock = choose.first_stock(photos, train.TrainConfig())
+    mix = batches.Mix(64, 2, 1, 1, 1)
+    with batches.stream(stock, mix, 0) as made:
+        images, labels = next(made)
+    assert images.shape == (5, 64, 64, 3) and labels["evidence"].shape == (5, 32, 32)
+    assert np.abs(images).max() <= 1
+    broken = batches.Stock([], stock.corroded, stock.rust, stock.decoys)
+    with batches.stream(broken, mix, 0) as made, pytest.raises(ValueError):
+        next(made)
+
+
+# --- losses ----------------------------------------------------------------------------------
+
+
+def test_unknown_labels_do_not_count() -> None:
+    logit = np.array([[3.0, -2.0, 9.0]], np.float32)
+    label = np.array([[1.0, 0.0, -1.0]], np.float32)
+    expected = (np.log1p(np.exp(-3.0)) + np.log1p(np.exp(-2.0))) / 3  # two known, plus one
+    assert float(losses.pixel_loss(0.0)(label, logit)) == pytest.approx(expected, rel=1e-4)
+    all_unknown = np.full((1, 3), -1, np.float32)
+    assert float(losses.image_loss(all_unknown, logit)) == 0
+
+
+# --- measures --------------------------------------------------------------------------------
+
+
+def test_measures_equal_values_computed_by_hand() -> None:
+    truth = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
+    answer = np.array([1, 1, 0, 1, 0, 0, 0, 0], bool)
+    count = metrics.confusion(truth, answer)
+    assert (count.tp, count.fp, count.fn, count.tn) == (2, 1, 1, 4)
+    assert count.accuracy == 6 / 8 and count.precision == 2 / 3 and count.recall == 2 / 3
+    assert count.f1 == pytest.approx(2 / 3) and count.iou == 2 / 4
+    assert count.area_error == 0 and count.marked == 3 / 8
+    assert metrics.pooled([count, count]).tp == 4
+
+
+def test_auc_counts_pairs_and_halves_ties() -> None:
+    truth = np.array([0, 0, 1, 1])
+    assert metrics.auc(truth, np.array([0.1, 0.4, 0.35, 0.8])) == 0.75
+    assert metrics.auc(truth, np.array([0.5, 0.5, 0.5, 0.5])) == 0.5
+    assert np.isnan(metrics.auc(np.ones(3), np.ones(3)))
+
+
+def test_calibration_error_of_an_overconfident_answer() -> None:
+    probability = np.array([0.95] * 10)
+    assert metrics.calibration_error(np.array([1] * 5 + [0] * 5), probability) == pytest.approx(
+        0.45
+    )
+
+
+def test_the_hsv_rule_marks_rust_and_not_blue() -> None:
+    image = np.hstack([plain((150, 80, 45)), plain((40, 80, 200))])
+    evidence = evaluate.hsv_rule(image).evidence
+    assert evidence[:, :96].all() and not evidence[:, 96:].any()
+
+
+def test_judging_scales_the_evidence_to_the_mask() -> None:
+    truth = np.zeros((40, 40), bool)
+    truth[:, 20:] = True
+    example = evaluate.Example("x", plain((0, 0, 0), 80), truth)
+    evidence = np.zeros((10, 10), np.float32)
+    evidence[:, 5:] = 1
+    report = evaluate.judge([example], lambda _: evaluate.Answer(0.4, evidence), 0.5)
+    assert report.pooled.iou == 1 and report.area_error == 0 and report.marked == 1
+    shy = evaluate.judge([example], lambda _: evaluate.Answer(0.4, evidence), 0.5, 0.5)
+    assert shy.pooled.recall == 0 and shy.area_error == 50
+
+
+def test_sizes_are_multiples_of_16_of_the_wanted_area() -> None:
+    assert evaluate.fitted((1080, 1920), 572, False) == (576, 576)
+    height, width = evaluate.fitted((1080, 1920), 720, True)
+    assert height % 16 == width % 16 == 0 and abs(width / height - 16 / 9) < 0.06
+    assert abs(height * width / 720**2 - 1) < 0.05
+
+
+# --- the whole way ---------------------------------------------------------------------------
+
+
+def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
+    write_set(tmp_path / "photos", 10)
+    config = train.TrainConfig(
+        filters=4,
+        first=60,
+        steps=60,
+        rounds=2,
+        crop=64,
+        composites=3,
+        on_corroded=1,
+        clean=2,
+        corroded=2,
+        warmup=5,
+        rate=1e-2,
+        horizon=30,
+        validation=0.0,
+    )
+    weights = train.train(tmp_path / "photos", tmp_path / "out", config)
+    method = evaluate.student_method(evaluate.load_student(weights, 4), 96)
+    report = evaluate.classify(data.read_photos(tmp_path / "photos").photos, method)
+    assert report.auc > 0.95
+    assert weights.with_suffix(".md").exists()
+    keras.backend.clear_session()
+    assert float(ops.sum(ops.zeros(1))) == 0
