@@ -165,11 +165,12 @@ def config_path(name: str) -> Path:
     """A path, or the shipped configuration of that name."""
     if name.endswith((".yaml", ".yml")):
         return Path(name)
-    from importlib import resources
-
-    shipped = Path(str(resources.files("rustvid.configs") / f"{name}.yaml"))
+    package = Path(__file__).parent
+    installed, checkout = package / "configs", package.parent / "configs"
+    folder = installed if installed.is_dir() else checkout
+    shipped = folder / f"{name}.yaml"
     if not shipped.is_file():
-        known = ", ".join(sorted(path.stem for path in shipped.parent.glob("*.yaml")))
+        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         raise ConfigError(f"--config {name}: not a .yaml file nor one of {known}")
     return shipped
 
@@ -247,14 +248,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from importlib import resources
+    from rustvid.method.models import shipped
 
-    folder = Path(str(resources.files("rustvid.method") / "weights"))
-    for path in sorted(folder.glob("*.npz")):
-        card = path.with_suffix(".md")
-        about = (
-            card.read_text(encoding="utf-8").splitlines()[0].lstrip("# ") if card.exists() else ""
-        )
+    for path in shipped():
+        about = path.with_suffix(".md").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         print(f"{path.stem:18} {path.stat().st_size / 1e6:5.1f} MB  {about}")
     return 0
 

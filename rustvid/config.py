@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import textwrap
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -69,6 +70,9 @@ class ModelConfig:
         "auto", "arithmetic of the network; auto: bfloat16 where the processor has it"
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    size: int | None = option(
+        None, "a student sees size x size pixels, a multiple of 16; null: 576", low=32, high=4096
+    )
     batch: int = option(4, "frames per network pass", low=1, high=256)
     threshold: float = option(
         0.5, "a frame is corroded when p(corrosion) exceeds this", low=0, high=1
@@ -108,10 +112,11 @@ class CrfConfig:
 
 @dataclass(frozen=True)
 class RefineConfig:
-    method: Literal["advanced", "crf", "threshold", "student"] = option(
-        "advanced",
-        "advanced: threshold, K-means, erosion, CRF; crf: threshold, CRF; "
-        "threshold: eq. 8-9 alone; student: a student's own pixels above level",
+    method: Literal["auto", "advanced", "crf", "threshold", "student"] = option(
+        "auto",
+        "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
+        "erosion, CRF; crf: threshold, CRF; threshold: eq. 8-9 alone; "
+        "student: a student's own pixels above level",
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
     iterations: int | None = option(
@@ -213,13 +218,14 @@ def _document(config: Any, depth: int) -> Iterator[str]:
     pad = "  " * depth
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        doc = str(item.metadata.get("doc", ""))
+        doc, limits = str(item.metadata.get("doc", "")), _limits(item)
         if dataclasses.is_dataclass(value):
             yield f"\n{pad}{item.name}:  # {doc}\n"
             yield from _document(value, depth + 1)
             continue
-        limits = _limits(item)
-        yield f"{pad}{item.name}: {_scalar(value)}  # {doc}{limits and f' ({limits})'}\n"
+        about = f"{doc} ({limits})" if limits else doc
+        yield textwrap.fill(about, 96, initial_indent=f"{pad}# ", subsequent_indent=f"{pad}#   ")
+        yield f"\n{pad}{item.name}: {_scalar(value)}\n"
 
 
 def _scalar(value: Scalar) -> str:

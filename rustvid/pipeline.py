@@ -18,10 +18,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from rustvid.config import Config, OutputConfig
+from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import RustVidError, SourceCutShort
 from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.method.classify import Model, Network, classify
+from rustvid.method.models import find, kind_of, read_weights
 from rustvid.method.refine import one_thread, refine
 from rustvid.preflight import Paths, preflight
 from rustvid.render import render
@@ -142,6 +143,7 @@ class _Line:
 def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator[_Line]:
     """Open what holds a resource; the workers start while the network loads."""
     with ExitStack() as stack:
+        config = replace(config, refine=refinement(config, model))
         work = partial(refine, config=config.refine)
         pool = stack.enter_context(Pool(work, workers=worker_count(config), initializer=one_thread))
         model = model or Model(config.model, config.localise.score)
@@ -151,6 +153,18 @@ def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
         yield _Line(source, frames, model, pool, config, summary, model.seconds)
+
+
+def refinement(config: Config, model: Network | None) -> RefineConfig:
+    """The refinement with its method settled: "auto" goes by what the evidence will be."""
+    if config.refine.method != "auto":
+        return config.refine
+    if model is None:
+        path = find(config.model.name)
+        kind = kind_of(read_weights(path), str(path))
+    else:
+        kind = model.kind
+    return replace(config.refine, method="student" if kind == "student" else "advanced")
 
 
 def sample(frames: Iterable[Frame], every: int) -> Iterator[tuple[Frame, bool]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rustvid.config import Config
 from rustvid.errors import UsageError
+from rustvid.method.models import find
 from rustvid.video import check_output, open_source, photos_in
 
 
@@ -26,6 +27,7 @@ def preflight(config: Config) -> Paths:
     start, end = config.source.start or 0.0, config.source.end
     if end is not None and end <= start:
         raise UsageError(f"source.end {end} s must be after source.start {start} s")
+    find(config.model.name)
     with open_source(config.input, (1, 1), config.source):
         pass
     paths = _paths(config)

@@ -4,18 +4,18 @@
         for outcome in pool.map(Task(item, (image, evidence)) for ...):
             use(outcome.item, outcome.array, outcome.error)
 
-    the parent                                      a worker, one order at a time
-    Task.arrays ───copy──► │ slot: arrays │ ──copy──► function(*arrays)
-    Outcome.array ◄─copy── │       result │ ◄─copy─── its result
-                 ◄──────── pipe: orders and replies ────────►
+    the parent              a slot                  a worker
+    Task.arrays ───copy──► │ arrays │ ───copy──► function(*arrays)
+    Outcome.array ◄──copy─ │ result │ ◄──copy─── its result
+                 ◄─── pipe: orders, replies ───►
 
 The only processes and the only shared memory of the project; not one word of what they are for.
 
 Every worker has a pipe of its own and answers its orders one by one, so the first unanswered
 order of a dead worker is the one that killed it. A second order waits in the pipe: a worker is
-busy while the parent is busy elsewhere. A slot is a segment of shared memory that the parent
-creates and unlinks; a worker maps it for one order. What is in a slot is never overwritten by
-the result, and what is in a pipe is too small to block: an order can be given again to another.
+busy while the parent is busy elsewhere. Orders and replies are too small to block on. A slot is
+a segment of shared memory that the parent creates and unlinks, and a worker maps for one order.
+The parent keeps a task until its outcome is there: what a worker left undone, another one does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
@@ -64,7 +64,8 @@ class Task(Generic[T]):
     """What goes into a map.
 
     item: stays in the parent and comes back with the outcome
-    arrays: the function's arguments; None: no work, the item passes through in its turn
+    arrays: the function's arguments, not to be changed before the outcome is there;
+        None: no work, the item passes through in its turn
     """
 
     item: T
@@ -100,8 +101,9 @@ class Pool:
     restarts: workers that died and were replaced so far
 
     Workers start at `with`, which does not wait for them. A map may be abandoned and another
-    begun. Raises WorkerError, at `with` or in `map`, where workers cannot be started or a slot
-    cannot be had; after that, or after an interrupt, the pool is closed.
+    begun: the workers end what is in the slots, and it is dropped. Raises WorkerError, at `with`
+    or in `map`, where workers cannot be started or a slot cannot be had; after that, or after an
+    interrupt, the pool is closed.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class Pool:
     ) -> None:
         self._close()
 
-    def map(self, tasks: Iterable[Task[T]]) -> Iterator[Outcome[T]]:
+    def map(self, tasks: Iterable[Task[T]]) -> Generator[Outcome[T], None, None]:
         """The outcome of every task, in the order of the tasks.
 
         What is ready comes before the next task is asked for, and that only while a slot is free.
@@ -169,8 +171,6 @@ class Pool:
         except (Exception, KeyboardInterrupt):  # perhaps in the middle of a reply
             self._close()
             raise
-        finally:
-            self._abandon(pending)
         if source.error:
             raise source.error
 
@@ -222,13 +222,7 @@ class Pool:
 
     def _redo(self, jobs: Sequence[_Job[Any]]) -> None:
         """Let jobs that came back undone wait again, in their order, before the others."""
-        self._waiting.extendleft(reversed([job for job in jobs if not job.abandoned]))
-
-    def _abandon(self, jobs: Iterable[_Job[Any]]) -> None:
-        """Do not begin these; what a worker makes of one is dropped."""
-        for job in jobs:
-            job.abandoned = True
-        self._waiting = deque(job for job in self._waiting if not job.abandoned)
+        self._waiting.extendleft(reversed(jobs))
 
     # --- workers
 
@@ -348,7 +342,6 @@ class _Job(Generic[T]):
     task: Task[T]
     outcome: Outcome[T] | None = None
     deaths: int = 0  # of workers that were at it
-    abandoned: bool = False
 
     def settle(self, array: NDArray[Any] | None, error: str | None) -> None:
         self.outcome = Outcome(self.task.item, array, error)
@@ -616,7 +609,7 @@ def _perform(function: Function, order: _Order) -> _Reply:
     # parent's own entry goes at its unlink, after our reply or our death: nothing is left of it.
     segment = SharedMemory(order.segment)
     try:
-        # Copies: the function may write to them or keep them, and the order can be repeated.
+        # Copies, so that the function may write to them or keep them when the slot is gone.
         arguments = [place.view(segment).copy() for place in order.places]
         result, error, seconds = _call(function, arguments)
         if result is None:

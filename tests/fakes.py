@@ -16,6 +16,7 @@ from rustvid.method.classify import Answer
 class ColourModel:
     """Offers what rustvid.method.classify.Network asks for."""
 
+    kind = "student"
     name = "colour"
     digest = "0" * 64
     precision = "float32"

@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from rustvid.config import ModelConfig
-from rustvid.errors import ModelError, UsageError
+from rustvid.errors import ModelError, SourceCutShort, UsageError
 from rustvid.frames import Frame, Picture
 from rustvid.method import classify as module
-from rustvid.method.classify import Answer, Model, classify, find, shipped_models
+from rustvid.method.classify import Answer, Model, classify
+from rustvid.method.models import find, shipped
 
 Image = NDArray[np.uint8]
 
@@ -106,7 +106,7 @@ def test_a_device_that_is_not_there_is_told_at_once(
 def test_an_unknown_model_is_told_with_those_that_are_shipped() -> None:
     with pytest.raises(ModelError, match=r"model rustseg-huge: .*rustseg-lite.*npz"):
         find("rustseg-huge")
-    assert "rustseg-lite" in shipped_models()
+    assert "rustseg-lite" in [path.stem for path in shipped()]
 
 
 # --- the stream
@@ -205,13 +205,15 @@ def test_no_more_than_eight_batches_of_frames_are_pulled_ahead(every: int) -> No
         assert pulled - given <= 8 * oracle.batch
 
 
-def test_an_error_of_the_source_does_not_lose_the_frames_before_it() -> None:
-    def breaks(count: int) -> Iterator[Any]:
+def test_a_source_that_is_cut_short_does_not_lose_the_frames_before_the_cut() -> None:
+    """What waits for its batch is answered before the error goes on, as in workers.Pool.map."""
+
+    def cut(count: int) -> Iterator[tuple[Frame, bool]]:
         yield from stream(count)
-        raise OSError("the cable is out")
+        raise SourceCutShort("film.mkv: is cut short")
 
     seen = []
-    with pytest.raises(OSError, match="cable"):
-        for result in classify(breaks(6), Oracle(batch=4), 0.5):
+    with pytest.raises(SourceCutShort):
+        for result in classify(cut(6), Oracle(batch=4), 0.5):
             seen.append(result.frame.index)
     assert seen == list(range(6))

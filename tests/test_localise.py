@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rustvid.method import network
-from rustvid.method.classify import find
+from rustvid.method.models import find
 from rustvid.method.localise import grad_cam_plus_plus
 
 Array = NDArray[Any]

@@ -241,14 +241,31 @@ def test_items_that_wait_for_an_earlier_one_are_bounded() -> None:
             assert asked - seen <= 10
 
 
-def test_a_small_shared_memory_gets_fewer_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 kB for all segments of this process."""
     monkeypatch.setattr(workers, "_free_bytes", lambda: 100_000 - sum(segments(os.getpid())))
-    with Pool(double, workers=2, slots=4) as pool:
-        outcomes = list(pool.map(Task(i, (np.full(2000, i),)) for i in range(8)))  # 32 kB each
-        assert pool.slots == 3
-        outcomes += pool.map(Task(i, (np.full(5000, i),)) for i in range(8, 10))  # 80 kB each
-        assert pool.slots == 1
-    assert [o.array is not None and int(o.array[0]) for o in outcomes] == [*range(0, 20, 2)]
+
+
+@pytest.mark.usefixtures("small_shared_memory")
+def test_a_small_shared_memory_gets_fewer_slots() -> None:
+    slots = workers._Slots(4)
+    taken = [slots.take(30_000) for _ in range(4)]
+    assert [slot is not None for slot in taken] == [True, True, True, False]
+    assert slots.limit == 3
+    for slot in filter(None, taken):
+        slots.give_back(slot)
+    assert slots.take(80_000) and not slots.take(80_000)
+    assert slots.limit == 1
+    slots.remove_all()
+
+
+@pytest.mark.usefixtures("small_shared_memory")
+def test_results_are_the_same_in_a_small_shared_memory() -> None:
+    sizes = [2000] * 8 + [5000] * 2 + [10]  # a slot holds a task twice: 32 kB, 80 kB
+    with Pool(double, workers=2) as pool:
+        outcomes = list(pool.map(Task(n, (np.arange(n),)) for n in sizes))
+    assert values(outcomes) == [[*range(0, 2 * n, 2)] for n in sizes]
 
 
 def test_a_shared_memory_without_room_for_one_slot_is_an_error_with_a_remedy(

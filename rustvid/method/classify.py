@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,9 +17,12 @@ from keras import ops
 from numpy.typing import NDArray
 
 from rustvid.config import ModelConfig
-from rustvid.errors import ModelError, UsageError
+from rustvid.errors import UsageError
 from rustvid.frames import Classified, Frame, Localised
-from rustvid.method import network
+from rustvid.method import network, student
+from rustvid.method.models import Kind, find, kind_of, read_weights
+
+STUDENT_SIZE = 576  # the paper's 572, rounded up to what five sections divide
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,14 @@ class Answer:
 class Network(Protocol):
     """What the pipeline asks of a model.
 
+    kind: what its evidence is: a classifier's heat map or a student's probability of pixels
     name: as asked for; digest: SHA-256 of the weights file, hexadecimal
     precision: the arithmetic in use; batch: pictures in one pass
     size: (width, height) of the pictures it takes
     seconds: time spent in the network so far
     """
 
+    kind: Kind
     name: str
     digest: str
     precision: str
@@ -58,16 +62,17 @@ class Model:
 
     def __init__(self, config: ModelConfig, score: str = "exp") -> None:
         path = find(config.name)
+        arrays = read_weights(path)
+        self.kind = kind_of(arrays, str(path))
         self.name = config.name
         self.device = _device(config.device)
         self.precision = _precision(config.precision, self.device)
         self.batch = config.batch
-        self.size = (network.INPUT_SIZE, network.INPUT_SIZE)
+        self.size = input_size(config, self.kind)
         self.seconds = 0.0
-        arrays = network.read_weights(path)
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with self._on_device():
-            self._network = _ready(arrays, str(path), score, self.precision)
+            self._network = _ready(arrays, str(path), score, self.precision, self.size)
 
     def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
@@ -87,36 +92,36 @@ class Model:
         return keras.device(self.device) if self.device else nullcontext()
 
 
-def find(name: str) -> Path:
-    """The weights file of a shipped model's name, or the path itself."""
-    if name.endswith(".npz"):
-        return Path(name)
-    shipped = Path(str(resources.files("rustvid.method") / "weights" / f"{name}.npz"))
-    if not shipped.is_file():
-        raise ModelError(
-            f"model {name}: is not shipped (there are {', '.join(shipped_models())}) "
-            "and is not a path to .npz weights"
-        )
-    return shipped
-
-
-def shipped_models() -> list[str]:
-    """Names of the models that come with RustVid."""
-    folder = Path(str(resources.files("rustvid.method") / "weights"))
-    return sorted(path.stem for path in folder.glob("*.npz"))
-
-
-def _ready(arrays: dict[str, NDArray[Any]], origin: str, score: str, precision: str) -> Any:
-    """The network of these weights on uint8 pictures."""
-    if "conv1_1/kernel" not in arrays:
-        raise ModelError(f"{origin}: lacks conv1_1/kernel; these are not weights of RustVid")
+def _ready(
+    arrays: dict[str, NDArray[Any]], origin: str, score: str, precision: str, size: tuple[int, int]
+) -> Any:
+    """The network of these weights on uint8 pictures of (width, height)."""
     filters = int(arrays["conv1_1/kernel"].shape[-1])
-    inner = network.build(filters, score=score, dtype=precision)
+    if kind_of(arrays, origin) == "student":
+        inner = student.build(filters, dtype=precision)
+    else:
+        inner = network.build(filters, score=score, dtype=precision)
     network.assign_weights(inner, arrays, origin)
-    pictures = keras.Input(inner.input_shape[1:], dtype="uint8", name="pictures")
+    width, height = size
+    pictures = keras.Input((height, width, 3), dtype="uint8", name="pictures")
     model = keras.Model(pictures, inner(ops.cast(pictures, "float32") / 127.5 - 1.0))
     model.compile(jit_compile=False)  # on a CPU, XLA measured no faster and compiles for long
     return model
+
+
+def input_size(config: ModelConfig, kind: Kind) -> tuple[int, int]:
+    """(width, height) that the network sees; raises UsageError where it cannot see that."""
+    if kind == "classifier":
+        if config.size not in (None, network.INPUT_SIZE):
+            raise UsageError(
+                f"model.size {config.size}: the paper's classifier sees {network.INPUT_SIZE} "
+                "only; leave it null"
+            )
+        return network.INPUT_SIZE, network.INPUT_SIZE
+    side = config.size or STUDENT_SIZE
+    if side % 16:
+        raise UsageError(f"model.size must be a multiple of 16 for a student, received {side}")
+    return side, side
 
 
 def _precision(asked: str, device: str | None) -> str:

@@ -1,12 +1,10 @@
 """The paper's classifier (Fig. 3): the encoder half of a U-Net and one sigmoid neuron.
 
-Keras 3 operations only, so it runs on any Keras backend. Weights are .npz files of float16
-arrays named "<layer>/kernel" and "<layer>/bias", read without pickle.
+Keras 3 operations only, so it runs on any Keras backend.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,14 @@ from numpy.typing import NDArray
 
 from rustvid.errors import ModelError
 from rustvid.method.localise import grad_cam_plus_plus
+from rustvid.method.models import read_weights
 
 INPUT_SIZE = 572  # "Workflow": input images are rescaled to 572×572
 HEAT_SIZE = 28  # side of the last feature map, "Localise"
 GROWTH = (1, 2, 4, 8, 16)  # filters of the five sections over those of the first
 PAPER_FILTERS = 64
+
+__all__ = ["assign_weights", "build", "convolution", "encoder", "read_weights", "save_weights"]
 
 
 def encoder(
@@ -90,19 +91,6 @@ def build(filters: int, *, score: str = "exp", dtype: str = "float32") -> Any:
     features = encoder(image, filters, dtype=dtype)[-1]
     probability, heat = GradCamHead(score, name="head", dtype="float32")(features)
     return keras.Model(image, {"probability": probability, "evidence": heat}, name="rustseg")
-
-
-def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of a weights file; raises ModelError where it is missing or not such a file."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as exc:
-        raise ModelError(
-            f"{path}: no such weights; `rustvid models` lists what is shipped"
-        ) from exc
-    except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as exc:
-        raise ModelError(f"{path}: is not a weights file (.npz of arrays, no pickle)") from exc
 
 
 def assign_weights(model: Any, arrays: Mapping[str, NDArray[Any]], origin: str) -> None:

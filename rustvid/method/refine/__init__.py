@@ -30,19 +30,20 @@ def refine(
     """The mask of one corroded frame.
 
     image: (h, w, 3) uint8 RGB; evidence: (h', w') float32 in [0, 1], of the same view
+    Method "auto" means "advanced" here: what the evidence is, the pipeline knows.
     Returns (config.size, config.size) uint8, 0 or 1.
     """
-    size = config.size
+    size, method = config.size, "advanced" if config.method == "auto" else config.method
     heat = threshold.enlarge(evidence, size)
-    if config.method == "student":
+    if method == "student":
         return (heat > config.level).astype(np.uint8)
     mask = threshold.filtered(heat, threshold.dynamic_threshold(evidence))
-    if config.method == "threshold" or not mask.any():
+    if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
     picture = _working_picture(image, size)
-    if config.method == "advanced":
+    if method == "advanced":
         mask = _trimmed(picture, mask, config)
-    iterations = config.iterations or ITERATIONS[config.method]
+    iterations = config.iterations or ITERATIONS[method]
     return crf(picture, mask, config.crf, iterations)
 
 

@@ -1,0 +1,61 @@
+"""Weights files: which ones there are, and what is in them. No network framework loads here.
+
+A weights file is an .npz of float16 arrays named "<layer>/kernel" and "<layer>/bias", read
+without pickle. A student is known by the layers of its decoder.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.errors import ModelError
+
+Kind = Literal["classifier", "student"]
+
+
+def shipped() -> list[Path]:
+    """The weights that come with RustVid, by name."""
+    folder = Path(str(resources.files("rustvid.method") / "weights"))
+    return sorted(folder.glob("*.npz"))
+
+
+def find(name: str) -> Path:
+    """The weights file of a shipped model's name, or the path itself; raises ModelError."""
+    if name.endswith(".npz"):
+        path = Path(name)
+        if not path.is_file():
+            raise ModelError(f"{path}: no such file; `rustvid models` lists what is shipped")
+        return path
+    known = {path.stem: path for path in shipped()}
+    if name not in known:
+        raise ModelError(
+            f"model {name}: is not shipped (there are {', '.join(known)}) "
+            "and is not a path to .npz weights"
+        )
+    return known[name]
+
+
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
+    """All arrays of a weights file; raises ModelError where it is missing or not such a file."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError as exc:
+        raise ModelError(f"{path}: no such file; `rustvid models` lists what is shipped") from exc
+    except (OSError, ValueError, AttributeError, EOFError, TypeError, zipfile.BadZipFile) as exc:
+        raise ModelError(f"{path}: is not a weights file (.npz of arrays, no pickle)") from exc
+
+
+def kind_of(names: Iterable[str], origin: str) -> Kind:
+    """What network the arrays of these names belong to; raises ModelError if to none."""
+    names = set(names)
+    if "conv1_1/kernel" not in names:
+        raise ModelError(f"{origin}: lacks conv1_1/kernel; these are not weights of RustVid")
+    return "student" if any(name.startswith("up") for name in names) else "classifier"
