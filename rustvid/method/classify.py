@@ -17,7 +17,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from rustvid.config import ModelConfig
-from rustvid.errors import UsageError
+from rustvid.errors import SourceError, UsageError
 from rustvid.frames import Classified, Frame, Localised
 from rustvid.method import network, student
 from rustvid.method.models import Kind, find, kind_of, read_weights
@@ -150,9 +150,10 @@ def _device(asked: str) -> str | None:
         return None
     if kind not in ("cpu", "gpu") or not (number or "0").isdigit():
         raise UsageError(f"model.device must be auto, cpu, gpu or gpu:N, received {asked!r}")
-    if kind == "gpu" and int(number or 0) >= len(_gpus()):
+    count = len(_gpus()) if kind == "gpu" else 1
+    if int(number or 0) >= count:
         raise UsageError(
-            f"model.device {asked}: the backend sees {len(_gpus())} GPUs; use auto or cpu"
+            f"model.device {asked}: the backend sees {count} {kind.upper()}s; use auto or cpu"
         )
     return f"{kind}:{number or 0}"
 
@@ -167,12 +168,16 @@ def classify(
     """
     waiting: list[tuple[Frame, bool]] = []
     looks = 0
-    for frame, look in chosen:
-        waiting.append((frame, look))
-        looks += look
-        if looks == model.batch or len(waiting) >= 8 * model.batch:
-            yield from _answered(waiting, model, threshold)
-            waiting, looks = [], 0
+    try:
+        for frame, look in chosen:
+            waiting.append((frame, look))
+            looks += look
+            if looks == model.batch or len(waiting) >= 8 * model.batch:
+                yield from _answered(waiting, model, threshold)
+                waiting, looks = [], 0
+    except SourceError:  # a film that is cut short: the frames before the cut are whole
+        yield from _answered(waiting, model, threshold)
+        raise
     yield from _answered(waiting, model, threshold)
 
 
