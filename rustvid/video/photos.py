@@ -39,7 +39,7 @@ class PhotoSource(Source):
             rate=rate,
             time_base=1 / rate,
             codec=photos[0].suffix.lower().lstrip("."),
-            pixel_format="rgb24",
+            rgb=True,
             expected_frames=len(photos),
             start=Fraction(0),
         )

@@ -183,7 +183,7 @@ class VideoSink(Sink):
         context.gop_size = max(1, round(_FRAGMENT_SECONDS * info.rate))
         primaries, transfer, matrix, colour_range = info.colour
         context.color_primaries, context.color_trc = primaries, transfer
-        if info.pixel_format == "rgb24":
+        if info.rgb:
             matrix, colour_range = {"bt709": 1, "bt601": 6}[picture.matrix], 2
         context.colorspace = matrix
         context.color_range = 2 if picture.full_range else colour_range
@@ -215,9 +215,9 @@ class VideoSink(Sink):
         height, width = picture.shape
         odd = (width % 2 and picture.shift_x) or (height % 2 and picture.shift_y)
         wanted = picture.format
-        if self._template.info.pixel_format == "rgb24" and self._config.codec != "ffv1":
+        if self._template.info.rgb and self._config.codec != "ffv1":
             wanted = "yuv420p" if not (width % 2 or height % 2) else "yuv444p"
-        deep = "10le" if picture.bits > 8 and "rgb" not in self._template.info.pixel_format else ""
+        deep = "10le" if picture.bits > 8 and not self._template.info.rgb else ""
         if odd and self._config.codec in ("h264", "hevc"):
             wanted = f"yuv444p{deep}"  # 4:2:0 of these codecs has even sides only
             self._warn(

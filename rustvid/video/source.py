@@ -28,6 +28,7 @@ class SourceInfo:
     """What is known of a source before its first frame.
 
     width, height: pixels, as stored; rate: mean frames per second
+    rgb: its pixels are RGB, not YUV; colour: code points of ISO/IEC 23091-2
     time_base: seconds per tick of its clock; expected_frames: an estimate, None if unknown
     start: seconds, the time of what should be the first frame asked for
     """
@@ -38,7 +39,7 @@ class SourceInfo:
     rate: Fraction
     time_base: Fraction
     codec: str
-    pixel_format: str
+    rgb: bool
     expected_frames: int | None
     start: Fraction
     pixel_aspect: Fraction = Fraction(1)
@@ -151,7 +152,7 @@ class FileSource(Source):
             rate=Fraction(rate),
             time_base=stream.time_base,
             codec=context.name,
-            pixel_format=context.pix_fmt or "",
+            rgb=_is_rgb(context.format),
             expected_frames=self._expected_frames(Fraction(rate)),
             start=exact(self._config.start) or Fraction(0),
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
@@ -263,6 +264,10 @@ class FileSource(Source):
 def exact(seconds: float | None) -> Fraction | None:
     """The decimal fraction that a person meant: 0.2 s is 1/5, which the float 0.2 is not."""
     return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
+
+
+def _is_rgb(pixel_format: Any | None) -> bool:
+    return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)
 
 
 def _open(path: Path) -> Any:

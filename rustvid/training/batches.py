@@ -1,0 +1,141 @@
+"""Batches: composites, clean photos and corroded photos side by side, made by threads."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.training.composites import IGNORE, Sample, compose, finish, pick, view
+from rustvid.training.data import Image, Photo
+from rustvid.training.material import Patch
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A corroded photo with what is known of its pixels: (h, w) float32, 1, 0 or -1 unknown."""
+
+    image: Image
+    label: Floats
+
+
+@dataclass(frozen=True)
+class Stock:
+    """All that batches are made of."""
+
+    clean: Sequence[Photo]
+    corroded: Sequence[Labelled]
+    rust: Sequence[Patch]
+    decoys: Sequence[Patch]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How many pictures of each kind a batch holds, and their side in pixels."""
+
+    size: int
+    composites: int
+    on_corroded: int
+    clean: int
+    corroded: int
+
+
+Batch = tuple[Floats, dict[str, Floats]]
+
+
+def batch(rng: np.random.Generator, stock: Stock, mix: Mix) -> Batch:
+    """(B, s, s, 3) float32 in [-1, 1], and labels: "evidence" (B, s/2, s/2), "probability" (B,)."""
+    samples = [_on_clean(rng, stock, mix.size) for _ in range(mix.composites)]
+    samples += [_on_corroded(rng, stock, mix.size) for _ in range(mix.on_corroded)]
+    samples += [_clean(rng, stock, mix.size) for _ in range(mix.clean)]
+    samples += [_corroded(rng, stock, mix.size) for _ in range(mix.corroded)]
+    images = np.stack([sample.image for sample in samples]).astype(np.float32) / 127.5 - 1
+    evidence = np.stack([sample.label[::2, ::2] for sample in samples])
+    whole = np.array([sample.corroded for sample in samples], np.float32)
+    return images, {"evidence": evidence, "probability": whole}
+
+
+def _known_clean(image: Image) -> Floats:
+    return np.zeros(image.shape[:2], np.float32)
+
+
+def _on_clean(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
+    photo = pick(rng, stock.clean)
+    image, _ = view(rng, photo.image, None, size, (0.4, 1.6))
+    return compose(rng, image, _known_clean(image), stock.rust, stock.decoys)
+
+
+def _on_corroded(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
+    photo = pick(rng, stock.corroded)
+    image, label = view(rng, photo.image, photo.label, size, (0.4, 1.6))
+    assert label is not None
+    return compose(rng, image, label, stock.rust, stock.decoys)
+
+
+def _clean(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
+    photo = pick(rng, stock.clean)
+    image, _ = view(rng, photo.image, None, size, (0.35, 1.6))
+    return finish(rng, image.astype(np.float32), _known_clean(image), 0.0)
+
+
+def _corroded(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
+    """Half of them nearly whole, so that the photo's own label holds for the view."""
+    photo = pick(rng, stock.corroded)
+    whole = rng.random() < 0.6
+    image, label = view(rng, photo.image, photo.label, size, (0.3, 0.55) if whole else (0.55, 1.6))
+    assert label is not None
+    corroded = 1.0 if whole or (label == 1).mean() > 0.01 else IGNORE
+    return finish(rng, image.astype(np.float32), label, corroded)
+
+
+@contextmanager
+def stream(stock: Stock, mix: Mix, seed: int, first: int = 1) -> Iterator[Iterator[Batch]]:
+    """An endless iterator of the batches of steps first, first + 1, …, made ahead by a thread
+    that ends with the context. A batch depends on seed and step alone, so that training can
+    be taken up where it was broken off."""
+    ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=6)
+    stop = threading.Event()
+
+    def work() -> None:
+        step = first
+        try:
+            while not stop.is_set():
+                _offer(ready, batch(np.random.default_rng((seed, step)), stock, mix), stop)
+                step += 1
+        except Exception as exc:  # noqa: BLE001 - handed to the consumer, which raises it
+            _offer(ready, exc, stop)
+
+    def batches() -> Iterator[Batch]:
+        while True:
+            made = ready.get(timeout=600)
+            if isinstance(made, Exception):
+                raise made
+            yield made
+
+    cv2.setNumThreads(1)
+    maker = threading.Thread(target=work, daemon=True)
+    maker.start()
+    try:
+        yield batches()
+    finally:
+        stop.set()
+        maker.join(timeout=30)
+
+
+def _offer(
+    ready: queue.Queue[Batch | Exception], made: Batch | Exception, stop: threading.Event
+) -> None:
+    while not stop.is_set():
+        try:
+            ready.put(made, timeout=0.5)
+            return
+        except queue.Full:
+            continue

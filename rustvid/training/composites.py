@@ -1,0 +1,277 @@
+"""Composites: pictures whose every pixel is known to be rust or not, with no human mask.
+
+A background, and on it any number of pastes: rust (its soft mask is the label) and decoys
+(clean textures through the same shapes: the label forgets what they cover). Everything that
+could give rust away, the outline, the light, the blur, the JPEG, happens to decoys alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.training import shapes
+from rustvid.training.data import Image
+from rustvid.training.material import Patch
+
+Floats = NDArray[np.float32]
+T = TypeVar("T")
+IGNORE = -1.0  # label of a pixel, or a picture, that teaches nothing
+
+
+@dataclass(frozen=True)
+class Sample:
+    """image (s, s, 3) uint8 RGB; label (s, s) float32: 1 corrosion, 0 clean, -1 unknown;
+    corroded: the whole picture's label, 1, 0 or -1."""
+
+    image: Image
+    label: Floats
+    corroded: float
+
+
+def view(
+    rng: np.random.Generator,
+    image: Image,
+    label: Floats | None,
+    size: int,
+    zoom: tuple[float, float],
+) -> tuple[Image, Floats | None]:
+    """A random square of the picture, its scale changed by `zoom` and the aspect by up to 1.2,
+    mirrored at random; what lies outside the picture is reflected. Label unknown stays unknown."""
+    scale = np.exp(rng.uniform(*np.log(zoom)))
+    scale = max(scale, size / max(image.shape[:2]) * 0.8)
+    stretch = np.exp(rng.uniform(-0.18, 0.18))
+    angle = rng.normal(0, 0.12) + (rng.integers(0, 4) * np.pi / 2 if rng.random() < 0.15 else 0)
+    flip = rng.choice([-1.0, 1.0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ np.diag([scale * stretch * flip, scale / stretch])
+    slack = np.maximum(np.array(image.shape[1::-1]) - size / scale, 0) / 2
+    centre = np.array(image.shape[1::-1]) / 2 + rng.uniform(-1, 1, 2) * slack
+    matrix = np.column_stack([linear, size / 2 - linear @ centre])
+    if scale < 0.8:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.35 / scale), np.uint8)
+    seen = cv2.warpAffine(image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    if label is None:
+        return np.asarray(seen, np.uint8), None
+    marked = cv2.warpAffine(
+        label,
+        matrix,
+        (size, size),
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=IGNORE,
+    )
+    return np.asarray(seen, np.uint8), np.asarray(marked, np.float32)
+
+
+def texture(rng: np.random.Generator, patch: Patch, size: int) -> tuple[Floats, Floats]:
+    """The patch enlarged, turned and mirrored until it fills (s, s): pixels (s, s, 3), own mask."""
+    scale = np.exp(rng.uniform(-0.5, 0.7))
+    angle = rng.choice([0, 0, 90, 180, rng.uniform(0, 360)])
+    height, width = patch.image.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
+    place = rng.uniform(0, size, 2) - np.array([width, height]) / 2
+    matrix = np.column_stack([matrix[:, :2], matrix[:, 2] + place])
+    image = cv2.warpAffine(patch.image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    mask = cv2.warpAffine(patch.mask, matrix, (size, size))
+    return np.asarray(image, np.float32), np.asarray(mask, np.float32) / np.float32(255)
+
+
+def paste(rng: np.random.Generator, below: Floats, patch: Patch) -> tuple[Floats, Floats]:
+    """Put the patch on the picture (s, s, 3) float32: the new picture, and alpha (s, s)."""
+    size = below.shape[0]
+    above, own = texture(rng, patch, size)
+    shaped = patch.mask.min() == 255 or rng.random() < 0.3
+    alpha = shapes.any_shape(rng, below) if shaped else cv2.GaussianBlur(own, (0, 0), 0.8)
+    if shaped and patch.mask.min() < 255:
+        above = _filled(above, own)
+    alpha = np.asarray(alpha * np.float32(rng.uniform(0.75, 1.0)), np.float32)
+    lit = _lit(rng, _toned(rng, above), below)
+    mixed = below + alpha[..., None] * (lit - below)
+    return np.asarray(mixed, np.float32), alpha
+
+
+def _toned(rng: np.random.Generator, above: Floats) -> Floats:
+    """Rust is not always orange: wet, old or badly lit it is dark and dull, and so are decoys."""
+    dull = float(rng.uniform(0.35, 1.15))
+    mix = np.exp(rng.normal(-0.15, 0.3)) * (dull * np.eye(3) + (1 - dull) / 3)
+    return np.asarray(cv2.transform(above, mix), np.float32)
+
+
+def _lit(rng: np.random.Generator, above: Floats, below: Floats) -> Floats:
+    """The patch in the light of the picture it lies on, or as a stain through which one sees."""
+    kind = rng.random()
+    if kind < 0.25:
+        through = above / (np.percentile(above[::4, ::4], 95) + 1)
+        return np.asarray(0.5 * above + 0.5 * below * through, np.float32)
+    if kind > 0.9:
+        return above
+    window = (max(below.shape[0] // 8, 1),) * 2
+    light = np.maximum(cv2.blur(cv2.cvtColor(below, cv2.COLOR_RGB2GRAY), window), 1)
+    ratio = (light / (float(above.mean()) + 1)) ** np.float32(rng.uniform(0, 0.8))
+    return np.asarray(above * ratio[..., None], np.float32)
+
+
+def _filled(above: Floats, own: Floats) -> Floats:
+    """Outside its own mask a patch is no material: its mean colour and its mirrored grain."""
+    weight = own[..., None]
+    mean = (above * weight).sum(axis=(0, 1)) / (weight.sum() + 1)
+    flipped, inside = above[::-1, ::-1], weight[::-1, ::-1]
+    rest = inside * flipped + (1 - inside) * mean
+    return np.asarray(weight * above + (1 - weight) * rest, np.float32)
+
+
+def compose(
+    rng: np.random.Generator,
+    background: Image,
+    base: Floats,
+    rust: Sequence[Patch],
+    decoys: Sequence[Patch],
+) -> Sample:
+    """Paste rust and decoys in random order on a background (s, s, 3) with known labels `base`."""
+    picture = background.astype(np.float32)
+    label = base.copy()
+    pastes = [True] * int(rng.choice(4, p=[0.15, 0.45, 0.25, 0.15]))
+    pastes += [False] * int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))
+    rng.shuffle(pastes)
+    for is_rust in pastes:
+        patch = pick(rng, rust) if is_rust else _decoy(rng, rust, decoys)
+        picture, alpha = paste(rng, picture, patch)
+        label = _marked(label, alpha, is_rust)
+    return finish(rng, picture, label)
+
+
+def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
+    """One of the items, each as probable as the other."""
+    return items[int(rng.integers(len(items)))]
+
+
+def _decoy(rng: np.random.Generator, rust: Sequence[Patch], decoys: Sequence[Patch]) -> Patch:
+    """A clean texture; or one painted in the colour of rust; or rust painted in another colour."""
+    kind = rng.random()
+    if kind < 0.7:
+        return pick(rng, decoys)
+    if kind < 0.85:
+        return _painted(pick(rng, decoys), pick(rng, rust).image.mean(axis=(0, 1)))
+    colour = 255 * rng.dirichlet(np.ones(3)) * rng.uniform(0.7, 1.6)
+    order = [0, 1, 2] if rng.random() < 0.5 else [1, 2, 0]  # blue or green, never red
+    return _painted(pick(rng, rust), np.sort(colour)[order])
+
+
+def _painted(patch: Patch, colour: NDArray[np.float64]) -> Patch:
+    """The patch's light and shade under one colour of paint."""
+    grey = cv2.cvtColor(patch.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    shade = 0.5 + 0.5 * grey / (grey.mean() + 1)
+    image = np.clip(shade[..., None] * colour, 0, 255).astype(np.uint8)
+    return Patch(image, np.full_like(patch.mask, 255))
+
+
+def _marked(label: Floats, alpha: Floats, is_rust: bool) -> Floats:
+    """Where the paste is opaque it decides; where it is half seen nobody knows."""
+    label = np.where(alpha > 0.5, np.float32(is_rust), label)
+    unsure = (alpha > 0.3) & (alpha <= 0.5) if is_rust else np.zeros_like(alpha, bool)
+    return np.asarray(np.where(unsure & (label == 0), IGNORE, label), np.float32)
+
+
+def finish(
+    rng: np.random.Generator, picture: Floats, label: Floats, corroded: float | None = None
+) -> Sample:
+    """What happens to every picture alike: shadow, light, marker, text, blur, noise, JPEG.
+
+    Without `corroded` the label of the whole picture follows from its pixels.
+    """
+    if rng.random() < 0.3:
+        picture = _shadowed(rng, picture)
+    picture = _relit(rng, picture)
+    if rng.random() < 0.15:
+        picture, label = _marker(rng, picture, label)
+    if rng.random() < 0.1:
+        picture = _watermark(rng, picture)
+    image = _degraded(rng, picture)
+    if corroded is None:
+        amount = float((label == 1).mean())
+        corroded = 1.0 if amount > 0.005 else IGNORE if (label != 0).any() else 0.0
+    return Sample(image, label, corroded)
+
+
+def _shadowed(rng: np.random.Generator, picture: Floats) -> Floats:
+    size = picture.shape[0]
+    outline = shapes.band(rng, size) if rng.random() < 0.5 else shapes.body(rng, size)
+    shade = cv2.GaussianBlur(outline, (0, 0), rng.uniform(0.5, 6))
+    return np.asarray(picture * (1 - rng.uniform(0.2, 0.7) * shade[..., None]), np.float32)
+
+
+def _relit(rng: np.random.Generator, picture: Floats) -> Floats:
+    """Exposure, gamma, white balance, saturation: as cameras and days differ."""
+    gamma, gain = np.exp(rng.normal(0, 0.25)), np.exp(rng.normal(0, 0.12))
+    contrast = np.exp(rng.normal(0, 0.12))
+    curve = (np.arange(256) / 255) ** gamma * gain
+    curve = np.clip(((curve - 0.45) * contrast + 0.45) * 255, 0, 255).astype(np.float32)
+    x = curve[np.clip(picture, 0, 255).astype(np.uint8)]
+    balance = np.eye(3) * np.exp(rng.normal(0, 0.04, 3))
+    saturation = np.exp(rng.normal(-0.05, 0.3))
+    mix = saturation * np.eye(3) + (1 - saturation) / 3
+    return np.asarray(cv2.transform(x, mix @ balance), np.float32)
+
+
+def _marker(rng: np.random.Generator, picture: Floats, label: Floats) -> tuple[Floats, Floats]:
+    """A fiducial marker: corroded photos in the collection hold them, clean ones do not."""
+    size, cells = picture.shape[0], int(rng.integers(4, 8))
+    code = np.zeros((cells + 2, cells + 2), np.float32)
+    code[1:-1, 1:-1] = rng.random((cells, cells)) < 0.5
+    tile = cv2.resize(code, (96, 96), interpolation=cv2.INTER_NEAREST) * 200 + 20
+    side = size * rng.uniform(0.06, 0.25)
+    corner = rng.uniform(0, size - side, 2)
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    there = np.asarray(corner + side * (square + rng.normal(0, 0.08, (4, 2))), np.float32)
+    matrix = cv2.getPerspectiveTransform(square * 95, there)
+    drawn = cv2.warpPerspective(tile, matrix, (size, size))
+    alpha = cv2.warpPerspective(np.ones_like(tile), matrix, (size, size))
+    mixed = picture + alpha[..., None] * (drawn[..., None] - picture)
+    return np.asarray(mixed, np.float32), np.where(alpha > 0.5, np.float32(0), label)
+
+
+def _watermark(rng: np.random.Generator, picture: Floats) -> Floats:
+    text = "".join(rng.choice(list("abcdefghikmnopstuvxy0123456789 "), 12))
+    ink = np.zeros(picture.shape[:2], np.uint8)
+    place = (int(rng.integers(-20, picture.shape[1] // 2)), int(rng.integers(20, picture.shape[0])))
+    cv2.putText(
+        ink,
+        text,
+        place,
+        int(rng.integers(0, 4)),
+        rng.uniform(0.3, 1.2),
+        255,
+        int(rng.integers(1, 3)),
+        cv2.LINE_AA,
+    )
+    colour = rng.choice(np.array([(255, 255, 255), (255, 150, 40), (20, 20, 20)], np.float32))
+    alpha = ink[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.2, 1))
+    return np.asarray(picture + alpha * (colour - picture), np.float32)
+
+
+def _degraded(rng: np.random.Generator, picture: Floats) -> Image:
+    """Lost detail, blur, grain and JPEG, as photographs, drones and phones have them."""
+    size = picture.shape[0]
+    worse = picture
+    if rng.random() < 0.35:
+        small = int(size * rng.uniform(0.4, 0.9))
+        shrunk = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
+        worse = np.asarray(cv2.resize(shrunk, (size, size)), np.float32)
+    elif rng.random() < 0.3:
+        worse = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6)), np.float32)
+    if rng.random() < 0.5:
+        channels = 1 if rng.random() < 0.5 else 3
+        grain = rng.standard_normal((size, size, channels), np.float32)
+        worse = worse + np.float32(rng.uniform(1, 9)) * grain
+    image = np.clip(worse, 0, 255).astype(np.uint8)
+    if rng.random() < 0.7:
+        quality = int(rng.integers(30, 96))
+        _, coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    return image

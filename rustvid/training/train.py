@@ -1,0 +1,182 @@
+"""Training the student in rounds: composites teach it, and it chooses the material of the next.
+
+    python -m rustvid.training.train DATA --out DIR [--config configs/train.yaml]
+
+Started again with the same --out, it goes on from the last state that was saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from rustvid.config import load
+from rustvid.method import network, student
+from rustvid.training import batches, card, choose, data, losses
+from rustvid.training.recipe import TrainConfig
+
+__all__ = ["TrainConfig", "train"]
+
+EVERY = 250  # steps between two states that are saved
+
+
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+    """Warm-up, then half a cosine down to 1 % of the peak."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def __call__(self, step: Any) -> Any:
+        step = keras.ops.cast(step, "float32")
+        progress = keras.ops.minimum(step / self.config.total, 1.0)
+        cosine = 0.01 + 0.99 * 0.5 * (1 + keras.ops.cos(np.pi * progress))
+        return self.config.rate * cosine * keras.ops.minimum((step + 1) / self.config.warmup, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras asks for it when it saves an optimiser, which is not done here."""
+        return {}
+
+
+def compile_for(model: Any, config: TrainConfig) -> None:
+    """Attach optimiser and losses."""
+    model.compile(
+        keras.optimizers.AdamW(Schedule(config), weight_decay=config.decay, global_clipnorm=5.0),
+        loss={"evidence": losses.pixel_loss(config.dice_weight), "probability": losses.image_loss},
+        loss_weights={"evidence": 1.0, "probability": config.image_weight},
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+class State:
+    """Everything that changes while training: the model, its optimiser, and the mean weights.
+
+    The mean over about `horizon` steps is steadier than any one step; it chooses the
+    material of the next round, and it is what ships.
+    """
+
+    def __init__(self, model: Any, config: TrainConfig) -> None:
+        self.model, self.config, self.step = model, config, 0
+        self.mean = [np.array(value) for value in model.get_weights()]
+
+    def advance(self, images: Any, labels: Any) -> Any:
+        """One step; returns the running means of the losses."""
+        found = self.model.train_on_batch(images, labels)
+        self.step += 1
+        if self.step % 10 == 0:
+            keep = min(1 - 10 / self.config.horizon, self.step / (self.step + 50))
+            for mean, value in zip(self.mean, self.model.get_weights(), strict=True):
+                mean += (1 - keep) * (value - mean)
+        return found
+
+    def folded(self, dtype: str = "float32") -> Any:
+        """The network as it runs, with the mean weights."""
+        own = self.model.get_weights()
+        self.model.set_weights(self.mean)
+        plain = student.fold(self.model, self.config.filters, dtype)
+        self.model.set_weights(own)
+        return plain
+
+    def save(self, path: Path) -> None:
+        """Write it all, atomically."""
+        arrays = {f"mean{i}": value for i, value in enumerate(self.mean)}
+        arrays |= {f"own{i}": value for i, value in enumerate(self.model.get_weights())}
+        for i, variable in enumerate(self.model.optimizer.variables):
+            arrays[f"optimizer{i}"] = keras.ops.convert_to_numpy(variable)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, step=np.array(self.step), **arrays)  # type: ignore[arg-type]
+        part.replace(path)
+
+    def restore(self, path: Path) -> None:
+        """Go back to what was saved."""
+        with np.load(path, allow_pickle=False) as saved:
+            self.step = int(saved["step"])
+            self.mean = [saved[f"mean{i}"] for i in range(len(self.mean))]
+            self.model.set_weights([saved[f"own{i}"] for i in range(len(self.mean))])
+            for i, variable in enumerate(self.model.optimizer.variables):
+                variable.assign(saved[f"optimizer{i}"])
+
+
+def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
+    """All rounds that are not done yet."""
+    config = state.config
+    first = choose.first_stock(photos, config)
+    mix = batches.Mix(
+        config.crop, config.composites, config.on_corroded, config.clean, config.corroded
+    )
+    for number in range(config.rounds):
+        end = config.first + number * config.steps
+        if state.step >= end:
+            continue
+        stock = first if number == 0 else _chosen(state, photos, first, out / f"round{number}.npz")
+        with batches.stream(stock, mix, config.seed, state.step + 1) as made:
+            _steps(state, end, made, out)
+
+
+def _chosen(
+    state: State, photos: Sequence[data.Photo], first: batches.Stock, path: Path
+) -> batches.Stock:
+    """The round's stock, chosen by the network as it was when the round began."""
+    if not path.exists():
+        network.save_weights(state.folded(), path)
+    dtype = "bfloat16" if state.config.precision == "mixed_bfloat16" else "float32"
+    model = student.build(state.config.filters, dtype)
+    network.assign_weights(model, network.read_weights(path), str(path))
+    return choose.next_stock(photos, model, first, state.config)
+
+
+def _steps(state: State, end: int, made: Any, out: Path) -> None:
+    """Train until `end`; a line of log.csv every 50 steps, the state every 250."""
+    start = time.monotonic()
+    while state.step < end:
+        found = state.advance(*next(made))
+        if state.step % 50 == 0:
+            with (out / "log.csv").open("a", newline="") as file:
+                row = [state.step, round(time.monotonic() - start)]
+                csv.writer(file).writerow([*row, *np.round(found, 4)])
+            state.model.reset_metrics()
+        if state.step % EVERY == 0 or state.step == end:
+            state.save(out / "state.npz")
+            network.save_weights(state.folded(), out / "rustvid-student.npz")
+
+
+def train(folder: Path, out: Path, config: TrainConfig) -> Path:
+    """Train on `folder/{corrosion,not_corrosion}`; returns the weights file, a card beside it."""
+    keras.utils.set_random_seed(config.seed)
+    keras.mixed_precision.set_global_policy(config.precision)
+    out.mkdir(parents=True, exist_ok=True)
+    read = data.read_photos(folder, config.longest)
+    photos, held_out = data.split(read.photos, config.validation)
+    model = student.build_trainable(config.filters)
+    compile_for(model, config)
+    state = State(model, config)
+    if (out / "state.npz").exists():
+        state.restore(out / "state.npz")
+    run(state, photos, out)
+    weights = out / "rustvid-student.npz"
+    network.save_weights(state.folded(), weights)
+    weights.with_suffix(".md").write_text(card.write(read, len(held_out), config))
+    return weights
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of corrosion/ and not_corrosion/")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--config", type=Path)
+    args = parser.parse_args()
+    config = load(args.config, TrainConfig()) if args.config else TrainConfig()
+    sys.stdout.write(f"{train(args.data, args.out, config)}\n")
+
+
+if __name__ == "__main__":
+    main()
