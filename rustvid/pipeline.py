@@ -62,8 +62,8 @@ def process(
 def run(config: Config, progress: Progress | None = None, model: Network | None = None) -> Summary:
     """Analyse `config.input` and write the outputs that `config.output` names.
 
-    progress: called with every result, in order, and with how many there will be (an estimate,
-        or None); it may raise RustVidError to stop the run
+    progress: called with every result, in order, before it is written, and with how many there
+        will be (an estimate, or None); it may raise RustVidError to stop the run there
     model: one that is loaded already, to be shared by runs; None loads `config.model`
     Errors before the first frame are raised. What ends the run later is in `summary.error`
     (see `Summary.raise_for_error`): the outputs then hold what was done until there.
@@ -76,7 +76,9 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
             _write(line, config, paths, summary, progress)
         except RustVidError as exc:
             summary.error = exc
-            summary.outputs = [part_of(path) for path in _written(paths) if part_of(path).exists()]
+            if summary.frames:  # else a part that is there is from an earlier run
+                parts = [part_of(path) for path in paths.all]
+                summary.kept = [part for part in parts if part.exists()]
     summary.elapsed = time.perf_counter() - started
     return summary
 
@@ -94,15 +96,13 @@ def _write(
         writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
         try:
             for result in line.results():
-                writer.put(result)
-                summary.add(result)
                 if progress:
                     progress(result, line.source.info.expected_frames)
+                writer.put(result)
         except SourceCutShort as exc:
             summary.error = exc  # all there was is done: the outputs are complete
         writer.finish()
         outputs.finish(line.source.rest())
-        summary.outputs = _written(paths)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,6 @@ class _Line:
         refined = self._refined(localised)
         for result in track(refined):
             yield measure(result)
-        self._note_work()
 
     def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
         for outcome in self.pool.map(map(_task, localised)):
@@ -133,7 +132,8 @@ class _Line:
                 self.summary.first_failure = f"frame {frame.index}: {outcome.error}"
             yield refined_from(outcome, self.config.refine.size)
 
-    def _note_work(self) -> None:
+    def note_work(self) -> None:
+        """Tell the summary what the network and the workers did."""
         self.summary.stages["network"] = self.model.seconds - self.seconds_before
         self.summary.stages["refine"] = self.pool.seconds
         self.summary.worker_restarts = self.pool.restarts
@@ -145,14 +145,21 @@ def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator
     with ExitStack() as stack:
         config = replace(config, refine=refinement(config, model))
         work = partial(refine, config=config.refine)
-        pool = stack.enter_context(Pool(work, workers=worker_count(config), initializer=one_thread))
+        workers = worker_count(config)
+        # enough frames in flight to keep two tasks at every worker, and no more
+        ahead = min(64, 2 * max(workers, 1) * config.sample.every + config.model.batch)
+        pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
         model = model or Model(config.model, config.localise.score)
         source = stack.enter_context(open_source(str(config.input), model.size, config.source))
         decoded = timed(source.frames(), summary.stages, "decode")
         frames = stack.enter_context(ReadAhead(decoded, _AHEAD, "rustvid-decode"))
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
-        yield _Line(source, frames, model, pool, config, summary, model.seconds)
+        line = _Line(source, frames, model, pool, config, summary, model.seconds)
+        try:
+            yield line
+        finally:
+            line.note_work()
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:
@@ -231,7 +238,7 @@ class _Outputs:
         )
 
     def write(self, result: Measured) -> None:
-        """Render and encode one frame; its row is written once the frame is."""
+        """Render and encode one frame; its row is written, and it is counted, once that is done."""
         picture = result.frame.picture
         stored = np.ascontiguousarray(picture.stored(result.mask))
         if self._video:
@@ -245,6 +252,7 @@ class _Outputs:
                 self._mask.write(mask_picture(stored, picture), result.frame)
         if self._csv:
             self._csv.write(result)
+        self._summary.add(result)
 
     def finish(self, rest: tuple[object, ...]) -> None:
         """All frames are there: complete the files and give them their names."""
@@ -252,18 +260,16 @@ class _Outputs:
             if sink:
                 sink.finish(rest)
                 self._summary.warnings += sink.warnings
+                self._summary.outputs.append(sink.path)
         if self._csv:
             self._csv.finish()
+            self._summary.outputs.append(self._csv.path)
 
 
 def _entered(
     stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
 ) -> Sink | None:
     return stack.enter_context(open_sink(path, template, config)) if path else None
-
-
-def _written(paths: Paths) -> list[Path]:
-    return [path for path in (paths.video, paths.csv, paths.mask) if path is not None]
 
 
 @contextmanager

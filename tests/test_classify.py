@@ -170,9 +170,7 @@ def test_a_frame_not_looked_at_passes_through_without_answer() -> None:
 
 
 @pytest.mark.parametrize(("percent", "corroded"), [(49, False), (50, False), (51, True)])
-def test_there_is_evidence_only_where_p_exceeds_the_threshold(
-    percent: int, corroded: bool
-) -> None:
+def test_there_is_evidence_only_where_p_exceeds_the_threshold(percent: int, corroded: bool) -> None:
     (result,) = classify([(frame(0, percent), True)], Oracle(), 0.5)
     assert (result.evidence is not None) == corroded
     assert result.probability == pytest.approx(percent / 100)

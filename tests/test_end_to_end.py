@@ -146,7 +146,7 @@ def test_a_cut_film_is_processed_to_the_cut_and_called_so(tmp_path: Path) -> Non
     summary = annotate(cut, tmp_path / "out.mp4")
     assert isinstance(summary.error, SourceCutShort) and summary.exit_code == 3
     assert len(media.frame_times(tmp_path / "out.mp4")) == summary.frames > 30
-    assert len(rows(tmp_path / "out.csv")) == summary.frames
+    assert len(rows(tmp_path / "out.csv")) == summary.frames == len(media.decode_rgb(cut))
     with pytest.raises(SourceCutShort):
         summary.raise_for_error()
 

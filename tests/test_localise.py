@@ -18,8 +18,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rustvid.method import network
-from rustvid.method.models import find
 from rustvid.method.localise import grad_cam_plus_plus
+from rustvid.method.models import find
 
 Array = NDArray[Any]
 SCORES = ("exp", "sigmoid")
@@ -30,9 +30,7 @@ def closed_form(before_relu: Array, weights: Array, bias: float, score: str) -> 
     features = np.maximum(before_relu, 0).astype(np.float32)
     logit = float(np.sum(features * weights)) + bias
     probability = np.array([1 / (1 + np.exp(-logit))], np.float32)
-    heat = grad_cam_plus_plus(
-        features[None], weights[None].astype(np.float32), probability, score
-    )
+    heat = grad_cam_plus_plus(features[None], weights[None].astype(np.float32), probability, score)
     return np.asarray(heat)[0]
 
 
@@ -109,7 +107,7 @@ def test_the_two_scores_are_two_different_maps() -> None:
 
 @lru_cache(maxsize=1)
 def real_map() -> tuple[Array, Array, float, dict[str, Array]]:
-    """Features (28, 28, K), their weights towards corrosion, the logit, and the layer's own maps."""
+    """Features (28, 28, K), weights towards corrosion, the logit, and the layer's own maps."""
     arrays = network.read_weights(find("rustseg-lite"))
     filters = arrays["conv1_1/kernel"].shape[-1]
     model = network.build(filters)

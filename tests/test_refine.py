@@ -1,4 +1,4 @@
-"""From a heat map to pixels: eq. 8–9, two colours, the diamond, the CRF, and all of them in turn."""
+"""From a heat map to pixels: eq. 8–9, two colours, the diamond, the CRF, and all in turn."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ def overlap(mask: Array, truth: Array) -> float:
 
 
 def drawn(picture: str) -> Array:
-    return np.array([[255 * (c == "#") for c in line.split()] for line in picture.split("\n")
-                     if line.strip()], np.uint8)
+    return np.array(
+        [[255 * (c == "#") for c in line.split()] for line in picture.split("\n") if line.strip()],
+        np.uint8,
+    )
 
 
 # --- rescale and filter (eq. 8–9)
@@ -133,7 +135,9 @@ def test_the_diamond_is_five_across_and_no_square() -> None:
         . . . # . . . . . . .
         . . . . . . . . . . .
     """)
-    assert kmeans.erode(mask, 5).tolist() == drawn("""
+    assert (
+        kmeans.erode(mask, 5).tolist()
+        == drawn("""
         . . . . . . . . . . .
         . . . . . . . . . . .
         . . . . . . . . . . .
@@ -142,6 +146,7 @@ def test_the_diamond_is_five_across_and_no_square() -> None:
         . . . . . . . . . . .
         . . . . . . . . . . .
     """).tolist()
+    )
 
 
 def test_a_square_loses_two_pixels_on_each_side() -> None:

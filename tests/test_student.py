@@ -10,7 +10,7 @@ import pytest
 from keras import ops
 
 from rustvid.errors import ModelError
-from rustvid.method import network, student
+from rustvid.method import models, network, student
 from rustvid.training import train
 
 FILTERS = 4
@@ -75,7 +75,7 @@ def test_saved_weights_come_back(tmp_path: Path) -> None:
     model = student.fold(student.build_trainable(FILTERS), FILTERS)
     network.save_weights(model, tmp_path / "w.npz")
     other = student.build(FILTERS)
-    network.assign_weights(other, network.read_weights(tmp_path / "w.npz"), "w")
+    network.assign_weights(other, models.read_weights(tmp_path / "w.npz"), "w")
     a, b = model(picture(5)), other(picture(5))
     np.testing.assert_allclose(a["evidence"], b["evidence"], atol=5e-3)  # float16
 
@@ -83,7 +83,7 @@ def test_saved_weights_come_back(tmp_path: Path) -> None:
 def test_weights_of_other_filters_are_refused(tmp_path: Path) -> None:
     network.save_weights(student.build(8), tmp_path / "w.npz")
     with pytest.raises(ModelError, match="shape"):
-        network.assign_weights(student.build(4), network.read_weights(tmp_path / "w.npz"), "w")
+        network.assign_weights(student.build(4), models.read_weights(tmp_path / "w.npz"), "w")
 
 
 def test_student_overfits_two_images() -> None:
