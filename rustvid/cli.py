@@ -8,17 +8,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rustvid import __version__
 from rustvid.config import Config, apply, load
-from rustvid.errors import ConfigError, RustVidError, UsageError
+from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
 
 if TYPE_CHECKING:
     from rustvid.frames import Measured
@@ -57,6 +58,7 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. RustVid's own errors become one line."""
+    _open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser()
     if given and given[0] not in COMMANDS and not _is_global(given[0]):
@@ -69,12 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.handler(options))
     except RustVidError as exc:
         if getattr(options, "verbose", False):
-            traceback.print_exc()
-        print(f"rustvid: {exc}", file=sys.stderr)
+            _tell(traceback.format_exc().rstrip())
+        _tell(f"rustvid: {exc}")
         return exc.exit_code
-    except BrokenPipeError:  # the reader of our output, `head` perhaps, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except KeyboardInterrupt:
+        interrupted = Interrupted(signal.SIGINT)
+        _tell(f"rustvid: {interrupted}")
+        return interrupted.exit_code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -186,17 +189,21 @@ def _run(options: argparse.Namespace) -> int:
     from rustvid.preflight import preflight
 
     preflight(config)  # before TensorFlow loads: what is wrong is told at once
-    with _library_chatter(options.verbose):
-        from rustvid.pipeline import run
     from rustvid.progress import Progress, Signals
 
-    with Signals() as signals, Progress(Path(options.input).name, options.quiet) as progress:
+    with Signals() as signals:
+        with _library_chatter(options.verbose):
+            from rustvid.pipeline import run
+        signals.check()
+        with Progress(Path(options.input).name, options.quiet) as progress:
 
-        def after_each(result: Measured, expected: int | None) -> None:
-            signals.check()
-            progress.show(result, expected)
+            def after_each(result: Measured, expected: int | None) -> None:
+                signals.check()
+                progress.show(result, expected)
 
-        summary = run(config, after_each)
+            summary = run(config, after_each)
+            if not summary.error:
+                progress.complete()
     _report(summary, config, options)
     return summary.exit_code
 
@@ -206,13 +213,45 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
         from rustvid.config import as_dict
 
         facts = {"rustvid": __version__, **summary.as_dict(), "config": as_dict(config)}
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
-    for warning in () if options.quiet else summary.warnings:
-        print(f"rustvid: warning: {warning}", file=sys.stderr)
-    for line in () if options.quiet else summary.lines():
-        print(line, file=sys.stderr)
+        _print(json.dumps(facts, indent=2, ensure_ascii=False))
+    if not options.quiet and (summary.frames or not summary.error):
+        for warning in summary.warnings:
+            _tell(f"rustvid: warning: {warning}")
+        for line in summary.lines():
+            _tell(line)
     if summary.error:
-        print(f"rustvid: {summary.error}", file=sys.stderr)
+        _tell(f"rustvid: {summary.error}")
+
+
+def _print(text: str) -> None:
+    """On stdout, to the last byte. A reader that has gone, `head` perhaps, has had enough."""
+    try:
+        print(text, flush=True)
+    except OSError as exc:
+        with suppress(OSError):  # nothing may be left to fail at the interpreter's exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(exc, BrokenPipeError):
+            raise SinkError(
+                f"stdout: cannot be written ({exc.strerror}); check where it leads"
+            ) from exc
+
+
+def _tell(line: str) -> None:
+    """On stderr; where nobody reads it, that is no reason to fail."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _open_standard_streams() -> None:
+    """Where one was closed by the caller (`2>&-`), a file of ours would take its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 @contextmanager
@@ -243,21 +282,23 @@ def _demo(options: argparse.Namespace) -> int:
 
     given = {"seconds": options.seconds} if options.seconds is not None else {}
     path = demo.write(Path(options.out), overwrite=options.overwrite, **given)
-    print(f"wrote {path}\nwrote {path.with_suffix('.masks.mkv')}")
+    _print(f"wrote {path}\nwrote {path.with_suffix('.masks.mkv')}")
     return 0
 
 
 def _models(options: argparse.Namespace) -> int:
     from rustvid.method.models import shipped
 
+    lines = []
     for path in shipped():
         about = path.with_suffix(".md").read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        print(f"{path.stem:18} {path.stat().st_size / 1e6:5.1f} MB  {about}")
+        lines.append(f"{path.stem:18} {path.stat().st_size / 1e6:5.1f} MB  {about}")
+    _print("\n".join(lines))
     return 0
 
 
 def _config(options: argparse.Namespace) -> int:
     from rustvid.config import document
 
-    print(document(_configuration(options)), end="")
+    _print(document(_configuration(options)).rstrip("\n"))
     return 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import re
 import textwrap
 import types
@@ -127,7 +128,7 @@ class RefineConfig:
         8192, "K-means learns its two colours from so many pixels; 0: from all", low=0
     )
     erosion: int = option(
-        5, "width of the diamond that erodes the mask; 1: no erosion", low=1, high=99
+        5, "odd width of the diamond that erodes the mask; 1: no erosion", low=1, high=99
     )
     seed: int = option(0, "seed of the K-means centres: the same input gives the same mask", low=0)
     crf: CrfConfig = section(CrfConfig, "dense CRF, eq. 10")
@@ -195,7 +196,7 @@ def apply(config: C, assignment: str) -> C:
     if not equals:
         raise ConfigError(f"--set {assignment}: must be key=value, for example refine.size=286")
     try:
-        value = yaml.safe_load(text)
+        value = text.strip() if text.strip().startswith("#") else yaml.safe_load(text)
     except yaml.YAMLError as exc:
         raise ConfigError(f"--set {assignment}: {text!r} is not a YAML value") from exc
     tree: Any = value
@@ -270,6 +271,8 @@ def _nearest(key: str, prefix: str, names: Mapping[str, Any]) -> str:
 def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) -> Scalar:
     """Return the value in the field's own type, or raise with the key, the value and the remedy."""
     kind = item.metadata.get("kind")
+    if hint is float and isinstance(value, str):
+        value = _number(value)
     if kind == "time" and isinstance(value, str):
         value = seconds(value, where)
     allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
@@ -282,12 +285,20 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
             break
         elif type(value) is accepted:
             break
+        elif accepted is str and type(value) in (int, float):
+            value = str(value)
+            break
     else:
         raise ConfigError(f"{where} must be {_expected(allowed)}, received {value!r}")
     _check_range(value, item, where)
     if kind == "color" and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         raise ConfigError(f"{where} must be a colour like #ff33e0, received {value!r}")
     return value  # type: ignore[no-any-return]
+
+
+def _number(text: str) -> float | str:
+    """YAML 1.1 takes 1e-3 for text: it wants 1.0e-3."""
+    return float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else text
 
 
 def _expected(allowed: tuple[Any, ...]) -> str:
@@ -306,7 +317,7 @@ def _check_range(value: Any, item: dataclasses.Field[Any], where: str) -> None:
         return
     low, high = item.metadata.get("low"), item.metadata.get("high")
     inside = (low is None or value >= low) and (high is None or value <= high)
-    if not inside or value != value:  # NaN is unequal to itself
+    if not inside or not math.isfinite(value):
         raise ConfigError(f"{where} must be {_limits(item)}, received {value}")
 
 

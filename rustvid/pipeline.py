@@ -22,7 +22,7 @@ from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import RustVidError, SourceCutShort
 from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.method.classify import Model, Network, classify
-from rustvid.method.models import find, kind_of, read_weights
+from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
 from rustvid.preflight import Paths, preflight
 from rustvid.render import render
@@ -166,11 +166,7 @@ def refinement(config: Config, model: Network | None) -> RefineConfig:
     """The refinement with its method settled: "auto" goes by what the evidence will be."""
     if config.refine.method != "auto":
         return config.refine
-    if model is None:
-        path = find(config.model.name)
-        kind = kind_of(read_weights(path), str(path))
-    else:
-        kind = model.kind
+    kind = model.kind if model else kind_of_file(find(config.model.name))
     return replace(config.refine, method="student" if kind == "student" else "advanced")
 
 
@@ -256,14 +252,18 @@ class _Outputs:
 
     def finish(self, rest: tuple[object, ...]) -> None:
         """All frames are there: complete the files and give them their names."""
-        for sink in (self._video, self._mask):
-            if sink:
-                sink.finish(rest)
-                self._summary.warnings += sink.warnings
-                self._summary.outputs.append(sink.path)
+        if self._video:
+            self._finish(self._video, rest)
         if self._csv:
             self._csv.finish()
             self._summary.outputs.append(self._csv.path)
+        if self._mask:
+            self._finish(self._mask, rest)
+
+    def _finish(self, sink: Sink, rest: tuple[object, ...]) -> None:
+        sink.finish(rest)
+        self._summary.warnings += sink.warnings
+        self._summary.outputs.append(sink.path)
 
 
 def _entered(

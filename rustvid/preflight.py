@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rustvid.config import Config
+from rustvid.config import Config, OutputConfig
 from rustvid.errors import UsageError
 from rustvid.method.models import find
-from rustvid.video import check_output, open_source, photos_in
+from rustvid.video import LOSSLESS, PICTURES, check_output, open_source, photos_in
+from rustvid.video.encoders import check_codec
+from rustvid.video.photos import PHOTOS
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,11 @@ class Paths:
     csv: Path | None
     mask: Path | None
 
+    @property
+    def all(self) -> list[Path]:
+        """Those that were asked for."""
+        return [path for path in (self.video, self.csv, self.mask) if path is not None]
+
 
 def preflight(config: Config) -> Paths:
     """Check input and outputs; raises UsageError, SourceError or SinkError, writes nothing."""
@@ -28,15 +35,27 @@ def preflight(config: Config) -> Paths:
     if end is not None and end <= start:
         raise UsageError(f"source.end {end} s must be after source.start {start} s")
     find(config.model.name)
-    with open_source(config.input, (1, 1), config.source):
-        pass
-    paths = _paths(config)
-    wanted = [path for path in (paths.video, paths.csv, paths.mask) if path is not None]
-    for index, path in enumerate(wanted):
-        if path in wanted[:index]:
-            raise UsageError(f"{path}: is named for two outputs; give each its own name")
-        check_output(path, config.output.overwrite, _inputs(Path(config.input)))
+    with open_source(config.input, (1, 1), config.source) as source:
+        frames = source.info.expected_frames
+    paths, inputs = _paths(config), _inputs(Path(config.input))
+    for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
+        if path:
+            check_output(path, config.output.overwrite, inputs, kinds)
+    if len({path.resolve() for path in paths.all}) < len(paths.all):
+        raise UsageError(f"{paths.all[-1]}: is named for two outputs; give each its own name")
+    _check_holds(paths.video, config.output, frames)
+    _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
     return paths
+
+
+def _check_holds(path: Path | None, config: OutputConfig, frames: int | None) -> None:
+    """Can the file hold as many pictures, and so coded?"""
+    if path is None:
+        return
+    if path.suffix.lower() not in PHOTOS:
+        check_codec(path, config)
+    elif frames and frames > 1:
+        raise UsageError(f"{path}: holds one picture, the input has {frames}; use .mp4 or .mkv")
 
 
 def _inputs(source: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 from rich.console import Console
@@ -51,10 +52,11 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # The number of frames was an estimate: a finished run is at 100 %.
-        if kind is None:
-            self._bar.update(self._task, total=self._frames)
         self._bar.stop()
+
+    def complete(self) -> None:
+        """All is done: 100 %, for the number of frames was an estimate."""
+        self._bar.update(self._task, total=self._frames)
 
     def show(self, result: Measured, expected: int | None) -> None:
         """Count one result; expected: frames in all, as far as is known."""
@@ -73,11 +75,16 @@ class Progress:
             self._said = now
             of = f"/{expected}" if expected else ""
             line = f"frame {self._frames}{of}, {speed:.1f} fps, {share:.0f} % corroded"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            with suppress(OSError):  # nobody reads it: no reason to give up the work
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Signals:
-    """SIGINT and SIGTERM ask the run to stop between two frames; a second one ends it at once."""
+    """SIGINT and SIGTERM ask the run to stop between two frames; a SIGINT then ends it at once.
+
+    A SIGTERM then changes nothing: `timeout` sends it twice, and a supervisor has SIGKILL.
+    What is ignored from the start (SIGINT of a background job) stays ignored.
+    """
 
     def __init__(self) -> None:
         self._received = 0
@@ -85,7 +92,8 @@ class Signals:
 
     def __enter__(self) -> Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -103,5 +111,6 @@ class Signals:
             raise Interrupted(self._received)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._received = number
-        signal.signal(number, signal.SIG_DFL)
+        self._received = self._received or number
+        if signal.SIGINT in self._before:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -24,7 +24,10 @@ class _End:
 
 
 class ReadAhead(Generic[T]):
-    """Iterate over `items` from a thread of their own, at most `depth` ahead of the reader."""
+    """Iterate over `items` from a thread of their own, at most `depth` ahead of the reader.
+
+    It is one stream: whoever asks again gets what is left, and after the end the end again.
+    """
 
     def __init__(self, items: Iterable[T], depth: int, name: str) -> None:
         self._items = items
@@ -49,6 +52,7 @@ class ReadAhead(Generic[T]):
         while True:
             item = self._queue.get()  # _fill always ends with an _End
             if isinstance(item, _End):
+                self._queue.put(item)  # there is room: nothing comes after it
                 if item.error:
                     raise item.error
                 return

@@ -204,6 +204,7 @@ def test_an_empty_file_changes_nothing(text: str, tmp_path: Path) -> None:
         ("refine: 5", "refine is a section of keys, received 5"),
         ("refine:", "refine is a section of keys, received None"),
         ("model: {threshold: .nan}", "model.threshold must be 0–1, received nan"),
+        ("source: {start: .inf}", "source.start must be at least 0, received inf"),
         ("render: {text: 1}", "render.text must be true or false, received 1"),
         ("render: {color: red}", "render.color must be a colour like #ff33e0, received 'red'"),
         ("source: {start: soon}", "source.start must be seconds or hh:mm:ss, received 'soon'"),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from rustvid.method import network
 from rustvid.method.localise import grad_cam_plus_plus
-from rustvid.method.models import find
+from rustvid.method.models import find, read_weights
 
 Array = NDArray[Any]
 SCORES = ("exp", "sigmoid")
@@ -108,7 +108,7 @@ def test_the_two_scores_are_two_different_maps() -> None:
 @lru_cache(maxsize=1)
 def real_map() -> tuple[Array, Array, float, dict[str, Array]]:
     """Features (28, 28, K), weights towards corrosion, the logit, and the layer's own maps."""
-    arrays = network.read_weights(find("rustseg-lite"))
+    arrays = read_weights(find("rustseg-lite"))
     filters = arrays["conv1_1/kernel"].shape[-1]
     model = network.build(filters)
     network.assign_weights(model, arrays, "rustseg-lite")

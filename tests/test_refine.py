@@ -101,6 +101,12 @@ def test_two_clusters_are_the_two_colours_of_a_picture(pixels: int, seed: int) -
     np.testing.assert_array_equal(cluster, patch == 1)
 
 
+def test_the_seed_decides_where_the_colours_do_not() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    seen = {kmeans.two_colours(noise, 100, seed).tobytes() for seed in (0, 1, 2) for _ in range(3)}
+    assert len(seen) == 3
+
+
 def test_trim_keeps_the_cluster_that_covers_most_of_the_mask() -> None:
     cluster = drawn("# # # .") > 0
     mask = np.uint8([[0, 200, 100, 50]])  # three pixels, two of them in the cluster
@@ -243,6 +249,14 @@ def test_iterations_are_the_papers_unless_asked_otherwise(
     picture, patch = scene()
     refine(picture, blurry(patch), RefineConfig(method=method, size=96, iterations=asked))
     assert seen == [used]
+
+
+def test_a_mask_that_erosion_ate_costs_no_crf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(package, "crf", lambda *_: pytest.fail("seconds of work for nothing"))
+    picture, patch = scene()
+    mask = refine(picture, blurry(patch), RefineConfig(method="advanced", size=96, erosion=99))
+    assert mask.shape == (96, 96)
+    assert not mask.any()
 
 
 def test_a_worker_loads_no_network_to_refine() -> None:

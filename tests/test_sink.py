@@ -158,12 +158,14 @@ def test_masks_are_stored_losslessly_and_turned_like_the_film(
 ) -> None:
     target = tmp_path / "masks.mkv"
     upright = media.patch_mask((120, 160))
-    with open_source(str(tall_clip), (32, 32), SourceConfig()) as reader:
-        with open_sink(target, Template(reader.info, None, ()), OutputConfig(codec="ffv1")) as sink:
-            for frame in reader.frames():
-                stored = np.ascontiguousarray(frame.picture.stored(upright))
-                sink.write(mask_picture(stored, frame.picture), frame)
-            sink.finish(())
+    with (
+        open_source(str(tall_clip), (32, 32), SourceConfig()) as reader,
+        open_sink(target, Template(reader.info, None, ()), OutputConfig(codec="ffv1")) as sink,
+    ):
+        for frame in reader.frames():
+            stored = np.ascontiguousarray(frame.picture.stored(upright))
+            sink.write(mask_picture(stored, frame.picture), frame)
+        sink.finish(())
     with av.open(str(target)) as container:
         frames = list(container.decode(video=0))
     assert len(frames) == 12

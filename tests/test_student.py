@@ -46,7 +46,7 @@ def test_encoder_layers_are_those_of_the_papers_classifier() -> None:
 def test_folding_is_exact_to_1e_5() -> None:
     trained = student.build_trainable(FILTERS)
     rng = np.random.default_rng(2)
-    trained.set_weights([w + 0.3 * rng.standard_normal(w.shape) for w in trained.get_weights()])
+    trained.set_weights([w + rng.uniform(0, 0.3, w.shape) for w in trained.get_weights()])
     image = picture(3)
     learned, runs = trained(image, training=False), student.fold(trained, FILTERS)(image)
     for name in ("probability", "evidence"):
@@ -54,14 +54,24 @@ def test_folding_is_exact_to_1e_5() -> None:
         np.testing.assert_allclose(ops.convert_to_numpy(runs[name]), expected, atol=1e-5)
 
 
-def test_standardised_kernels_have_zero_mean_and_the_gain_as_length() -> None:
-    layer = student.StandardConv(5, 3)
-    layer.build((None, 8, 8, 7))
-    layer.gain.assign(np.array([0.5, 1, 1, 2, 3], np.float32))
-    kernel = ops.convert_to_numpy(layer.standardised()).reshape(-1, 5)
-    np.testing.assert_allclose(kernel.mean(0), 0, atol=1e-6)
-    expected = np.array([0.5, 1, 1, 2, 3]) * student.RELU_GAIN
-    np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), expected, rtol=1e-3)
+def test_normalised_convolutions_are_zero_mean_and_unit_variance_before_relu() -> None:
+    layer = student.NormalisedConv(5, 3, 1)
+    x = 3 + 2 * np.random.default_rng(6).standard_normal((4, 34, 34, 7)).astype(np.float32)
+    mean, variance = (layer(x), layer._batch(x))[1]
+    kernel, bias = layer.plain(mean, variance)
+    seen = ops.convert_to_numpy(ops.conv(x, kernel, padding="valid") + bias)
+    np.testing.assert_allclose(seen.mean((0, 1, 2)), 0, atol=1e-3)
+    np.testing.assert_allclose(seen.std((0, 1, 2)), 1, atol=1e-3)
+
+
+def test_running_statistics_follow_the_batches() -> None:
+    layer = student.NormalisedConv(5, 3, 2)
+    x = 3 + np.random.default_rng(7).standard_normal((4, 32, 32, 7)).astype(np.float32)
+    for _ in range(200):
+        layer(x, training=True)
+    mean, variance = layer._batch(x)
+    np.testing.assert_allclose(layer.mean, mean, atol=1e-2)
+    np.testing.assert_allclose(layer.variance, variance, rtol=2e-2)
 
 
 def test_pooling_lies_between_mean_and_maximum() -> None:
@@ -87,11 +97,11 @@ def test_weights_of_other_filters_are_refused(tmp_path: Path) -> None:
 
 
 def test_student_overfits_two_images() -> None:
-    images = np.zeros((2, 64, 64, 3), np.float32)
-    labels = np.zeros((2, 32, 32), np.float32)
-    images[0, 16:48, 8:40] = (0.4, -0.3, -0.7)  # a rust-coloured patch
-    images[1, 16:48, 8:40] = (-0.7, -0.3, 0.4)  # a blue one
-    labels[0, 8:24, 4:20] = 1
+    images = np.zeros((2, 128, 128, 3), np.float32)
+    labels = np.zeros((2, 64, 64), np.float32)
+    images[0, 32:96, 16:80] = (0.4, -0.3, -0.7)  # a rust-coloured patch
+    images[1, 32:96, 16:80] = (-0.7, -0.3, 0.4)  # a blue one
+    labels[0, 16:48, 8:40] = 1
     model = student.build_trainable(FILTERS)
     train.compile_for(model, train.TrainConfig(rate=1e-2, warmup=5, first=120, rounds=1))
     truth = {"evidence": labels, "probability": np.array([1, 0], np.float32)}

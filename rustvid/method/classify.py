@@ -77,6 +77,8 @@ class Model:
     def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
         count = len(images)
+        if not 0 < count <= self.batch:
+            raise ValueError(f"look takes 1 to {self.batch} pictures, received {count}")
         # The last pictures of a film are padded: a fixed shape is compiled once.
         stack = np.stack([*images, *[images[-1]] * (self.batch - count)])
         started = time.perf_counter()

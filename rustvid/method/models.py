@@ -7,6 +7,7 @@ without pickle. A student is known by the layers of its decoder.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -17,6 +18,16 @@ from numpy.typing import NDArray
 
 from rustvid.errors import ModelError
 
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    AttributeError,
+    EOFError,
+    TypeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 Kind = Literal["classifier", "student"]
 
 
@@ -45,12 +56,26 @@ def find(name: str) -> Path:
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a weights file; raises ModelError where it is missing or not such a file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as exc:
         raise ModelError(f"{path}: no such file; `rustvid models` lists what is shipped") from exc
-    except (OSError, ValueError, AttributeError, EOFError, TypeError, zipfile.BadZipFile) as exc:
+    except _UNREADABLE as exc:
         raise ModelError(f"{path}: is not a weights file (.npz of arrays, no pickle)") from exc
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            raise ModelError(f"{path}: {name} is not an array of floating-point numbers")
+    return arrays
+
+
+def kind_of_file(path: Path) -> Kind:
+    """What network a weights file is for, by the names in it alone; raises ModelError."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            names = list(archive.files)
+    except _UNREADABLE as exc:
+        raise ModelError(f"{path}: is not a weights file (.npz of arrays, no pickle)") from exc
+    return kind_of(names, str(path))
 
 
 def kind_of(names: Iterable[str], origin: str) -> Kind:

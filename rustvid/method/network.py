@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from rustvid.errors import ModelError
 from rustvid.method.localise import grad_cam_plus_plus
-from rustvid.method.models import read_weights
 
 INPUT_SIZE = 572  # "Workflow": input images are rescaled to 572×572
-HEAT_SIZE = 28  # side of the last feature map, "Localise"
 GROWTH = (1, 2, 4, 8, 16)  # filters of the five sections over those of the first
 PAPER_FILTERS = 64
 
-__all__ = ["assign_weights", "build", "convolution", "encoder", "read_weights", "save_weights"]
 
 
 def encoder(
@@ -106,7 +103,7 @@ def assign_weights(model: Any, arrays: Mapping[str, NDArray[Any]], origin: str) 
                     f"{origin}: {key} has shape {tuple(value.shape)}, this network needs "
                     f"{tuple(variable.shape)}; use weights of the same filters"
                 )
-            if not np.isfinite(value).all():
+            if value.dtype.kind != "f" or not np.isfinite(value).all():
                 raise ModelError(f"{origin}: {key} holds values that are not finite numbers")
             variable.assign(value.astype("float32"))
 

@@ -6,9 +6,10 @@ convolution on section 5 under log-sum-exp pooling); "evidence" (B, H/2, W/2) fl
 probability of corrosion of every 2×2 pixels. Encoder layers carry the names of the paper's
 classifier (conv1_1 … conv5_2) and fit it.
 
-The network learns with standardised kernels (`build_trainable`), which cost nothing per pixel,
-where batch normalisation in bfloat16 doubled the time of a training step on a CPU; `fold` turns
-them into plain convolutions, so that at inference there is nothing but Fig. 3 and its mirror.
+While it learns (`build_trainable`) every convolution has batch normalisation, with statistics
+from every few pixels and applied to the kernel: the usual form, which touches every pixel,
+doubled the time of a training step on a CPU. `fold` turns it into plain convolutions, so that
+at inference there is nothing but Fig. 3 and its mirror.
 """
 
 from __future__ import annotations
@@ -17,46 +18,59 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers, ops
 
 from rustvid.method import network
 
 STRIDE = 2  # pixels of the picture per pixel of evidence, each way
 SHARPNESS = 4.0  # of log-sum-exp pooling: 0 is the mean, infinity the maximum
-RELU_GAIN = 1.7139588594436646  # sqrt(2 / (1 - 1/pi)): ReLU of a unit normal has unit deviation
+MOMENTUM, EPSILON = 0.97, 1e-5  # of batch normalisation
 
 Maker = Callable[[str, int, int], Any]  # (layer name, filters, kernel size) → convolution + ReLU
 
 
-class StandardConv(layers.Layer):  # type: ignore[misc]
-    """Convolution + ReLU whose kernels have zero mean and a learned length per filter.
+class NormalisedConv(layers.Layer):  # type: ignore[misc]
+    """Convolution, batch normalisation and ReLU at the cost of the convolution.
 
-    Brock, De, Smith: "Characterizing signal propagation to close the performance gap in
-    unnormalized ResNets", eq. 1 (scaled weight standardisation).
+    Normalising W x is convolving with a scaled W: γ (W x − μ) / σ + β = W' x + b'. While training
+    μ and σ are those of the batch, taken at every `step`-th position each way.
     """
 
-    def __init__(self, filters: int, size: int, **options: Any) -> None:
+    def __init__(self, filters: int, size: int, step: int, **options: Any) -> None:
         super().__init__(**options)
-        self.filters, self.size = filters, size
+        self.filters, self.size, self.step = filters, size, step
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         kernel = (self.size, self.size, shape[-1], self.filters)
-        self.kernel = self.add_weight(kernel, "he_uniform", name="kernel", autocast=False)
-        self.gain = self.add_weight((self.filters,), "ones", name="gain", autocast=False)
-        self.bias = self.add_weight((self.filters,), "zeros", name="bias")
+        start = keras.initializers.RandomNormal(stddev=0.1)  # the same pace for all layers
+        self.kernel = self.add_weight(kernel, start, name="kernel", autocast=False)
+        width = (self.filters,)
+        self.gamma = self.add_weight(width, "ones", name="gamma", autocast=False)
+        self.beta = self.add_weight(width, "zeros", name="beta", autocast=False)
+        fixed = {"trainable": False, "autocast": False}
+        self.mean = self.add_weight(width, "zeros", name="mean", **fixed)
+        self.variance = self.add_weight(width, "ones", name="variance", **fixed)
 
-    def standardised(self) -> Any:
-        """The kernel in use: (size, size, in, filters) float32."""
-        mean = ops.mean(self.kernel, axis=(0, 1, 2), keepdims=True)
-        variance = ops.var(self.kernel, axis=(0, 1, 2), keepdims=True)
-        fan_in = self.size * self.size * self.kernel.shape[2]
-        length = ops.rsqrt(variance * fan_in + 1e-6) * RELU_GAIN * self.gain
-        return (self.kernel - mean) * length
+    def call(self, x: Any, training: bool = False) -> Any:
+        mean, variance = self._batch(x) if training else (self.mean, self.variance)
+        kernel, bias = (ops.cast(value, self.compute_dtype) for value in self.plain(mean, variance))
+        return ops.relu(ops.conv(x, kernel, padding="same") + bias)
 
-    def call(self, x: Any) -> Any:
-        kernel = ops.cast(self.standardised(), self.compute_dtype)
-        return ops.relu(ops.conv(x, kernel, padding="same") + self.bias)
+    def plain(self, mean: Any = None, variance: Any = None) -> tuple[Any, Any]:
+        """(W', b') float32, by the running statistics if no others are given."""
+        mean = self.mean if mean is None else mean
+        variance = self.variance if variance is None else variance
+        scale = self.gamma * ops.rsqrt(variance + EPSILON)
+        return self.kernel * scale, self.beta - mean * scale
+
+    def _batch(self, x: Any) -> tuple[Any, Any]:
+        """Mean and variance of W x over a part of the batch; keeps the running statistics."""
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        some = ops.cast(ops.conv(x, kernel, strides=self.step, padding="valid"), "float32")
+        mean, variance = ops.moments(some, axes=(0, 1, 2))
+        self.mean.assign(MOMENTUM * self.mean + (1 - MOMENTUM) * mean)
+        self.variance.assign(MOMENTUM * self.variance + (1 - MOMENTUM) * variance)
+        return mean, variance
 
 
 class LogSumExpPool(layers.Layer):  # type: ignore[misc]
@@ -115,10 +129,11 @@ def build(filters: int, dtype: str = "float32") -> Any:
 
 
 def build_trainable(filters: int) -> Any:
-    """The network as it learns: standardised kernels, logits out under the same names."""
+    """The network as it learns: batch normalisation, logits out under the same names."""
 
     def make(name: str, width: int, size: int) -> Any:
-        return StandardConv(width, size, name=name)
+        fine = filters * 4 > width  # the finest sections have pixels to spare
+        return NormalisedConv(width, size, 4 if fine else 3, name=name)
 
     image = keras.Input((None, None, 3), name="image", dtype="float32")
     sections = _encode(image, filters, make)
@@ -127,18 +142,13 @@ def build_trainable(filters: int) -> Any:
 
 
 def fold(trained: Any, filters: int, dtype: str = "float32") -> Any:
-    """`build(filters)` that computes what `trained` does: standardised kernels become plain."""
+    """`build(filters)` that computes what `trained` does in inference."""
     folded = build(filters, dtype)
     for layer in folded.layers:
         if not layer.weights:
             continue
         source = trained.get_layer(layer.name)
-        standard = isinstance(source, StandardConv)
-        kernel = source.standardised() if standard else source.kernel
-        layer.set_weights(
-            [
-                np.asarray(ops.convert_to_numpy(ops.cast(value, "float32")))
-                for value in (kernel, source.bias)
-            ]
-        )
+        normalised = isinstance(source, NormalisedConv)
+        values = source.plain() if normalised else (source.kernel, source.bias)
+        layer.set_weights([ops.convert_to_numpy(ops.cast(v, "float32")) for v in values])
     return folded

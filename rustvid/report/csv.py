@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from rustvid.errors import SinkError
 from rustvid.frames import Measured
@@ -40,18 +42,25 @@ def row(result: Measured) -> tuple[str, ...]:
 
 
 class CsvReport:
-    """Writes to `part`, a line at a time; `finish` gives it the name `path`."""
+    """Writes to `part`, a line at a time; `finish` gives it the name `path`.
+
+    One line is one write, and what fails in the middle of one is taken back: whatever happens,
+    the file ends with a whole row. Left unfinished it stays as `part`, if it has a row at all.
+    """
 
     def __init__(self, path: Path, part: Path) -> None:
         self.path = path
         self._part = part
+        self._rows = self._size = 0
         try:
-            # one line is one write: after a crash the file ends with a whole row
-            self._file: IO[str] = part.open("w", encoding="utf-8", newline="", buffering=1)
+            self._file = part.open("wb", buffering=0)
         except OSError as exc:
-            raise SinkError(f"{path}: cannot be written ({exc.strerror})") from exc
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._write(COLUMNS)
+            raise self._error(exc) from exc
+        try:
+            self._write(COLUMNS)
+        except SinkError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> CsvReport:
         return self
@@ -62,19 +71,37 @@ class CsvReport:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        if not self._file.closed:
+            self._file.close()
+            if not self._rows:
+                self._part.unlink(missing_ok=True)
 
     def write(self, result: Measured) -> None:
         """Add a frame's row."""
         self._write(row(result))
+        self._rows += 1
 
     def finish(self) -> None:
         """The table is complete: give it its name."""
         self._file.close()
-        self._part.replace(self.path)
+        try:
+            self._part.replace(self.path)
+        except OSError as exc:
+            raise self._error(exc) from exc
 
     def _write(self, cells: tuple[str, ...]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        line = rest = text.getvalue().encode()
         try:
-            self._writer.writerow(cells)
+            while rest:  # a disk that fills up may take the beginning of it
+                rest = rest[self._file.write(rest) or 0 :]
         except OSError as exc:
-            raise SinkError(f"{self.path}: cannot be written ({exc.strerror})") from exc
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise self._error(exc) from exc
+        self._size += len(line)
+
+    def _error(self, exc: OSError) -> SinkError:
+        remedy = "free some space" if exc.errno == errno.ENOSPC else "check the folder"
+        return SinkError(f"{self.path}: cannot be written ({exc.strerror}); {remedy}")

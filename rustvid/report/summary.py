@@ -17,7 +17,8 @@ SOME_FRAMES_FAILED = 6  # exit code
 class Summary:
     """The facts of a run. Times in seconds, areas as shares of the frame in [0, 1].
 
-    `error` is what ended the run early, if anything did; the outputs then hold what was done.
+    `error` is what ended the run early, if anything did: `kept` are then the part files with what
+    was done, and `outputs` what was complete all the same.
     """
 
     input: str = ""
@@ -33,6 +34,7 @@ class Summary:
     statuses: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=dict)  # busy seconds of each stage
     outputs: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     worker_restarts: int = 0
     first_failure: str = ""
@@ -88,13 +90,15 @@ class Summary:
             found.append(f"first failure: {self.first_failure}")
         if self.worker_restarts:
             found.append(f"{self.worker_restarts} worker processes died and were replaced")
-        return found + [f"wrote {path}" for path in self.outputs]
+        found += [f"wrote {path}" for path in self.outputs]
+        return found + [f"kept {path}: up to {self.frames} frames" for path in self.kept]
 
     def as_dict(self) -> dict[str, Any]:
         """The same facts for JSON."""
         return {
             "input": self.input,
             "outputs": [str(path) for path in self.outputs],
+            "kept": [str(path) for path in self.kept],
             "frames": self.frames,
             "analysed": self.analysed,
             "corroded_frames": self.corroded,
@@ -123,8 +127,9 @@ class Summary:
 
 def clock(seconds: float) -> str:
     """hh:mm:ss.mmm"""
-    milliseconds = round(seconds * 1000)
+    milliseconds = abs(round(seconds * 1000))
     rest, milli = divmod(milliseconds, 1000)
     minutes, second = divmod(rest, 60)
     hour, minute = divmod(minutes, 60)
-    return f"{hour:02d}:{minute:02d}:{second:02d}.{milli:03d}"
+    sign = "-" if seconds < 0 and milliseconds else ""
+    return f"{sign}{hour:02d}:{minute:02d}:{second:02d}.{milli:03d}"

@@ -52,23 +52,25 @@ def _windows(photo: Photo, score: Floats, least: float) -> list[material.Patch]:
 
 def next_stock(photos: Sequence[Photo], model: Any, first: Stock, config: TrainConfig) -> Stock:
     """Later rounds: what the network, shown the corroded photos, is sure of."""
+    corroded = [photo for photo in photos if photo.corroded]
+    scores = [see(model, photo.image).astype(np.float16) for photo in corroded]
+    low, high = levels(scores, config)
     rust: list[material.Patch] = []
-    corroded: list[Labelled] = []
-    for photo in photos:
-        if not photo.corroded:
-            continue
-        score = see(model, photo.image)
-        rust += material.regions(photo, score, config.sure)
-        corroded.append(Labelled(photo.image, labels_of(score, config)))
-    return Stock(first.clean, corroded, [*first.rust, *rust], first.decoys)
+    labelled: list[Labelled] = []
+    for photo, score in zip(corroded, scores, strict=True):
+        rust += material.regions(photo, score.astype(np.float32), high)
+        label = np.full(score.shape, IGNORE, np.float32)
+        label[score > high] = 1
+        label[score < low] = 0
+        labelled.append(Labelled(photo.image, label))
+    return Stock(first.clean, labelled, [*first.rust, *rust], first.decoys)
 
 
-def labels_of(score: Floats, config: TrainConfig) -> Floats:
-    """1 where the network is sure of rust, 0 where it is sure of none, else -1."""
-    label = np.full(score.shape, IGNORE, np.float32)
-    label[score > config.sure] = 1
-    label[score < config.doubt] = 0
-    return label
+def levels(scores: Sequence[NDArray[np.float16]], config: TrainConfig) -> tuple[float, float]:
+    """(clean below, rust above): evidence levels that leave the wanted shares of all pixels."""
+    pixels = np.concatenate([score[::8, ::8].ravel() for score in scores]).astype(np.float32)
+    low, high = np.quantile(pixels, [config.clean_share, 1 - config.rust_share])
+    return float(min(low, 0.3)), float(max(high, 0.4))
 
 
 def see(model: Any, image: Image) -> Floats:

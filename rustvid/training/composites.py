@@ -90,7 +90,7 @@ def paste(rng: np.random.Generator, below: Floats, patch: Patch) -> tuple[Floats
     alpha = shapes.any_shape(rng, below) if shaped else cv2.GaussianBlur(own, (0, 0), 0.8)
     if shaped and patch.mask.min() < 255:
         above = _filled(above, own)
-    alpha = np.asarray(alpha * np.float32(rng.uniform(0.75, 1.0)), np.float32)
+    alpha = np.asarray(alpha * np.float32(rng.uniform(0.8, 1.0)), np.float32)
     lit = _lit(rng, _toned(rng, above), below)
     mixed = below + alpha[..., None] * (lit - below)
     return np.asarray(mixed, np.float32), alpha
@@ -98,8 +98,8 @@ def paste(rng: np.random.Generator, below: Floats, patch: Patch) -> tuple[Floats
 
 def _toned(rng: np.random.Generator, above: Floats) -> Floats:
     """Rust is not always orange: wet, old or badly lit it is dark and dull, and so are decoys."""
-    dull = float(rng.uniform(0.35, 1.15))
-    mix = np.exp(rng.normal(-0.15, 0.3)) * (dull * np.eye(3) + (1 - dull) / 3)
+    dull = float(rng.uniform(0.5, 1.15))
+    mix = np.exp(rng.normal(-0.15, 0.25)) * (dull * np.eye(3) + (1 - dull) / 3)
     return np.asarray(cv2.transform(above, mix), np.float32)
 
 

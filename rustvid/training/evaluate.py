@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
-from rustvid.method import network, student
+from rustvid.method import models, network, student
 from rustvid.training import data, metrics
 from rustvid.training.data import Image
 
@@ -149,7 +149,7 @@ def student_method(model: Any, size: int, keep_aspect: bool = False) -> Method:
 def load_student(weights: Path, filters: int = 16) -> Any:
     """The shipped network with these weights, ready to be called."""
     model = student.build(filters)
-    network.assign_weights(model, network.read_weights(weights), str(weights))
+    network.assign_weights(model, models.read_weights(weights), str(weights))
     return lambda x: model(x, training=False)
 
 

@@ -22,9 +22,9 @@ class TrainConfig:
         0.1, "share of photos, by name, kept out of training", low=0, high=0.5
     )
 
-    first: int = option(900, "steps of round 0, whose material is chosen by colour", low=1)
-    steps: int = option(1700, "steps of each later round, material chosen by the network", low=1)
-    rounds: int = option(4, "rounds, the first included", low=1, high=20)
+    first: int = option(600, "steps of round 0, whose material is chosen by colour", low=1)
+    steps: int = option(800, "steps of each later round, material chosen by the network", low=1)
+    rounds: int = option(5, "rounds, the first included", low=1, high=20)
     rate: float = option(2e-3, "peak learning rate; warm-up, then cosine over all rounds", low=0)
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate", low=1)
@@ -44,11 +44,11 @@ class TrainConfig:
     decoy_window: float = option(
         0.4, "mean colour likelihood from which a window of a clean photo is a decoy", low=0, high=1
     )
-    sure: float = option(
-        0.7, "evidence above which a pixel of a corroded photo is rust", low=0, high=1
+    rust_share: float = option(
+        0.14, "share of corroded photos' pixels, surest first, taken for rust", low=0, high=1
     )
-    doubt: float = option(
-        0.15, "evidence below which a pixel of a corroded photo is clean", low=0, high=1
+    clean_share: float = option(
+        0.55, "share of corroded photos' pixels, surest first, taken for clean", low=0, high=1
     )
 
     @property

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from rustvid.config import load
-from rustvid.method import network, student
+from rustvid.method import models, network, student
 from rustvid.training import batches, card, choose, data, losses
 from rustvid.training.recipe import TrainConfig
 
@@ -129,7 +129,7 @@ def _chosen(
         network.save_weights(state.folded(), path)
     dtype = "bfloat16" if state.config.precision == "mixed_bfloat16" else "float32"
     model = student.build(state.config.filters, dtype)
-    network.assign_weights(model, network.read_weights(path), str(path))
+    network.assign_weights(model, models.read_weights(path), str(path))
     return choose.next_stock(photos, model, first, state.config)
 
 

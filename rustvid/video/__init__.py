@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
+from rustvid.video.encoders import CONTAINERS
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
-from rustvid.video.sink import CONTAINERS, Sink, Template, VideoSink
+from rustvid.video.sink import Sink, Template, VideoSink, part_of
 from rustvid.video.source import FileSource, Source
+
+PICTURES = (*CONTAINERS, *sorted(PHOTOS))
+LOSSLESS = (".mkv", ".mp4", ".avi", ".png", ".bmp", ".tif", ".tiff")  # what masks are kept in
 
 
 def open_source(name: str, image_size: tuple[int, int], config: SourceConfig) -> Source:
@@ -18,7 +22,13 @@ def open_source(name: str, image_size: tuple[int, int], config: SourceConfig) ->
 
     image_size: (width, height) of the images for the network. Raises SourceError.
     """
-    path = Path(name)
+    try:
+        return _source(name, Path(name), image_size, config)
+    except OSError as exc:  # a folder that may not be entered, a name too long
+        raise SourceError(f"{name}: cannot be read ({exc.strerror}); check the path") from exc
+
+
+def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceConfig) -> Source:
     if not path.exists():
         raise SourceError(f"{name}: no such file or folder; check the path")
     if path.is_dir():
@@ -45,15 +55,21 @@ def photos_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOS)
 
 
-def check_output(path: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
+def check_output(
+    path: Path, overwrite: bool, inputs: Sequence[Path], kinds: Collection[str] = PICTURES
+) -> None:
     """Refuse what would fail or destroy: before any work, with one line."""
-    suffix = path.suffix.lower()
-    if suffix not in CONTAINERS and suffix not in PHOTOS and suffix != ".csv":
-        known = " ".join([*CONTAINERS, ".png", ".jpg"])
-        raise UsageError(f"{path}: unknown kind of output {suffix!r}; use one of {known}")
-    for source in inputs:
-        if path.exists() and source.exists() and path.samefile(source):
-            raise UsageError(f"{path}: is the input itself; choose another output")
+    if path.suffix.lower() not in kinds:
+        raise UsageError(
+            f"{path}: unknown kind of output {path.suffix!r} here; use one of {' '.join(kinds)}"
+        )
+    try:
+        there = [target for target in (path, part_of(path)) if target.exists()]
+    except OSError as exc:
+        raise SinkError(f"{path}: cannot be written ({exc.strerror}); choose another name") from exc
+    for target in there:  # a part of an earlier run may be analysed too, under another name
+        if any(source.exists() and target.samefile(source) for source in inputs):
+            raise UsageError(f"{path}: would write over the input itself; choose another output")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,10 +46,13 @@ class PhotoSource(Source):
         )
 
     def frames(self) -> Iterator[Frame]:
-        """Read the photos; each is brought to the size of the first."""
+        """Read the photos; each is brought to the size of the first, a damaged one is black."""
+        size = (self.info.width, self.info.height)
         for index, path in enumerate(self._photos):
-            photo, status = _read_photo(path), "ok"
-            size = (self.info.width, self.info.height)
+            try:
+                photo, status = _read_photo(path), "ok"
+            except SourceError:  # one of many: the others are looked at all the same
+                photo, status = np.zeros((*size[::-1], 3), np.uint8), "corrupt"
             if photo.shape[1::-1] != size:
                 photo, status = _fitted(photo, size), "resized"
             image = cv2.resize(photo, self._image_size, interpolation=cv2.INTER_AREA)
@@ -74,17 +78,16 @@ class PhotoSink(Sink):
         if self._count > 1:
             raise UsageError(f"{self.path}: holds one picture, the input is a film; use .mp4")
         bgr = cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR)
-        part = part_of(self.path)
-        try:
-            written = cv2.imwrite(str(part), bgr)
-        except cv2.error as exc:
-            raise SinkError(f"{self.path}: cannot be written ({exc.err})") from exc
-        if not written:
-            raise SinkError(f"{self.path}: cannot be written; is the disk full?")
-        part.replace(self.path)
+        if not _written(part_of(self.path), bgr):
+            raise SinkError(f"{self.path}: cannot be written; check the folder and the space in it")
 
     def finish(self, rest: Sequence[Any]) -> None:
-        """A photo is complete once written."""
+        """Give the photo its name."""
+        try:
+            part_of(self.path).replace(self.path)
+        except OSError as exc:
+            reason = exc.strerror
+            raise SinkError(f"{self.path}: cannot be written ({reason}); check the folder") from exc
 
 
 def _read_photo(path: Path) -> NDArray[np.uint8]:
@@ -93,6 +96,16 @@ def _read_photo(path: Path) -> NDArray[np.uint8]:
     if photo is None:
         raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
     return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def _written(path: Path, bgr: NDArray[Any]) -> bool:
+    """Write a picture whole or not at all."""
+    with suppress(cv2.error, OSError):
+        if cv2.imwrite(str(path), bgr) and path.stat().st_size:
+            return True
+    with suppress(OSError):
+        path.unlink()
+    return False
 
 
 def _fitted(photo: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -17,33 +17,17 @@ from typing import Any
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
+from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options
 from rustvid.video.planes import video_frame
 from rustvid.video.source import SourceInfo
 
-CONTAINERS = {
-    ".mp4": "mp4",
-    ".m4v": "mp4",
-    ".mov": "mov",
-    ".mkv": "matroska",
-    ".ts": "mpegts",
-    ".avi": "avi",
-    ".webm": "webm",
-}
-_ENCODERS = {
-    "h264": "libx264",
-    "hevc": "libx265",
-    "av1": "libsvtav1",
-    "vp9": "libvpx-vp9",
-    "ffv1": "ffv1",
-}
-_QUALITY = {"h264": 20, "hevc": 24, "av1": 32, "vp9": 32}
-_PRESETS = {"h264": "veryfast", "hevc": "veryfast", "av1": "10"}
 _FRAGMENT_SECONDS = 2  # what a crash can cost
 # hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed;
 # delay_moov: the fragments too have the edit list that B-frames and sound's priming need
@@ -53,7 +37,6 @@ _MUXER_OPTIONS = {
     "mov": {"movflags": _MOV_FLAGS},
     "mpegts": {"mpegts_copyts": "1"},  # times as in the input, not from a start of its own
 }
-_WITHOUT_B_FRAMES = frozenset({"avi", "mpegts"})  # no room for decoding before time 0
 
 
 class Sink(ABC):
@@ -110,6 +93,7 @@ class VideoSink(Sink):
         self._container: Any = None
         self._video: Any = None
         self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
+        self._filters: dict[int, Any] = {}  # index of the input's stream → bit stream filter
         self._to_encoder = VideoReformatter()
 
     def __exit__(
@@ -126,6 +110,9 @@ class VideoSink(Sink):
         except SinkError:
             if kind is None:
                 raise
+        finally:
+            if self._part.exists() and not self._part.stat().st_size:
+                self._part.unlink()
 
     def write(self, picture: Picture, frame: Frame) -> None:
         """Encode one picture at the frame's time, after the companions read before it."""
@@ -153,11 +140,17 @@ class VideoSink(Sink):
                 "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
             )
         self._container = av.open(str(self._part), "w", format=self._format, options=options)
-        self._copy_headers()
-        self._video = self._add_video(picture)
-        for stream in self._template.companions:
-            self._add_copy(stream)
-        self._container.start_encoding()
+        try:
+            self._copy_headers()
+            self._video = self._add_video(picture)
+            for stream in self._template.companions:
+                self._add_copy(stream)
+            self._container.start_encoding()
+        except BaseException:  # what has not started cannot be closed, only let go
+            self._container = self._video = None
+            self._copies.clear()
+            self._part.unlink(missing_ok=True)
+            raise
 
     def _copy_headers(self) -> None:
         source = self._template.container
@@ -172,8 +165,10 @@ class VideoSink(Sink):
 
     def _add_video(self, picture: Picture) -> Any:
         info, config = self._template.info, self._config
-        name = _ENCODERS[config.codec]
-        stream = self._container.add_stream(name, rate=info.rate, options=self._options())
+        name = ENCODERS[config.codec]
+        stream = self._container.add_stream(
+            name, rate=info.rate, options=encoder_options(config, self._format)
+        )
         height, width = picture.shape
         context = stream.codec_context
         stream.width, stream.height = width, height
@@ -190,24 +185,6 @@ class VideoSink(Sink):
         if picture.rotation:
             stream.set_display_rotation(picture.rotation * 90)
         return stream
-
-    def _options(self) -> dict[str, str]:
-        codec, options = self._config.codec, {}
-        quality = self._config.crf if self._config.crf is not None else _QUALITY.get(codec)
-        preset = self._config.preset or _PRESETS.get(codec)
-        if quality is not None and codec != "ffv1":
-            options["crf"] = str(quality)
-        if preset is not None:
-            options["preset"] = preset
-        if codec == "hevc":
-            options["x265-params"] = "log-level=error"
-        if codec == "vp9":
-            options.update({"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
-        if codec == "ffv1":
-            options.update({"level": "3", "slicecrc": "1"})
-        if self._format in _WITHOUT_B_FRAMES and codec in ("h264", "hevc"):
-            options["bf"] = "0"
-        return options
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:
         """The format in which the encoder takes the picture with the least change."""
@@ -244,6 +221,8 @@ class VideoSink(Sink):
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
+        if self._format in ("mp4", "mov") and _is_adts(stream):
+            self._filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
 
     def _copy(self, packets: Sequence[Any]) -> None:
         start = self._template.info.start
@@ -259,8 +238,16 @@ class VideoSink(Sink):
                 packet.pts -= shift
             if packet.dts is not None:
                 packet.dts -= shift
-            packet.stream = target
-            self._container.mux(packet)
+            self._mux_copy(packet, target)
+
+    def _mux_copy(self, packet: Any, target: Any) -> None:
+        bit_stream = self._filters.get(packet.stream.index)
+        try:
+            for ready in bit_stream.filter(packet) if bit_stream else [packet]:
+                ready.stream = target
+                self._container.mux(ready)
+        except (av.error.ArgumentError, av.error.InvalidDataError):  # times that run backwards
+            self._warn(f"{target.type} stream: damaged packets are left out")
 
     def _mux_picture(self, picture: Picture, frame: Frame) -> None:
         info = self._template.info
@@ -308,6 +295,11 @@ def holds(container_format: str, stream: Any) -> bool:
         return True
     except (av.error.FFmpegError, ValueError, TypeError, RuntimeError):
         return False
+
+
+def _is_adts(stream: Any) -> bool:
+    """AAC with a header in every packet, as in .ts; mp4 has one for all, in the track."""
+    return _codec_name(stream) == "aac" and not stream.codec_context.extradata
 
 
 def _codec_name(stream: Any) -> str:

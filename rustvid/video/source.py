@@ -112,10 +112,13 @@ class FileSource(Source):
             if start and time < start:
                 continue  # from the key frame before the start
             if end is not None and time >= end:
-                return
+                break
             self._last = self._frame(decoded, time, status)
             yield self._last
-        self._check_complete()
+        else:
+            self._check_complete()
+        if self._last is None:
+            raise SourceError(f"{self._path}: has no frame before source.end {end} s")
 
     def rest(self) -> tuple[Any, ...]:
         """Companion packets read after the last frame."""

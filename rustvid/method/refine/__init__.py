@@ -43,6 +43,8 @@ def refine(
     picture = _working_picture(image, size)
     if method == "advanced":
         mask = _trimmed(picture, mask, config)
+        if not mask.any():
+            return mask
     iterations = config.iterations or ITERATIONS[method]
     return crf(picture, mask, config.crf, iterations)
 

@@ -17,12 +17,14 @@ def two_colours(image: NDArray[np.uint8], pixels: int, seed: int) -> NDArray[np.
     Returns (h, w) bool; which cluster is True is arbitrary, but fixed by the seed.
     """
     colours = image.reshape(-1, 3).astype(np.float32)
-    random = np.random.RandomState(seed)
+    random = np.random.default_rng(seed)
     sample = colours
     if 0 < pixels < len(colours):
-        sample = colours[random.choice(len(colours), pixels, replace=False)]
+        sample = colours[random.choice(len(colours), pixels, replace=False, shuffle=False)]
+    if (sample == sample[0]).all():
+        return np.zeros(image.shape[:2], np.bool_)  # there is only one colour
     # "generated with random centres": one start, as in the paper
-    means = KMeans(CLUSTERS, init="random", n_init=1, random_state=random).fit(sample)
+    means = KMeans(CLUSTERS, init="random", n_init=1, random_state=seed).fit(sample)
     near, far = means.cluster_centers_
     # The nearer of two centres is a half-space: one product a pixel, no distances.
     border = (far @ far - near @ near) / 2
