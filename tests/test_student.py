@@ -74,11 +74,21 @@ def test_running_statistics_follow_the_batches() -> None:
     np.testing.assert_allclose(layer.variance, variance, rtol=2e-2)
 
 
-def test_pooling_lies_between_mean_and_maximum() -> None:
-    local = np.random.default_rng(4).normal(0, 3, (2, 6, 5, 1)).astype(np.float32)
-    pooled = ops.convert_to_numpy(student.LogSumExpPool()(local))
-    assert (pooled > local.mean((1, 2, 3))).all() and (pooled < local.max((1, 2, 3))).all()
-    np.testing.assert_allclose(pooled, np.log(np.exp(4.0 * local).mean((1, 2, 3))) / 4.0, rtol=1e-4)
+def test_an_adopted_encoder_computes_what_it_did() -> None:
+    donor = student.build(FILTERS)
+    arrays = {
+        f"{layer.name}/{variable.name}": ops.convert_to_numpy(variable)
+        for layer in donor.layers
+        for variable in layer.weights
+    }
+    trained = student.build_trainable(FILTERS)
+    student.adopt(trained, arrays, picture(8))
+    image = picture(9)
+    deep = [
+        keras.Model(model.inputs, model.get_layer(name).output)(image)
+        for model, name in ((donor, "conv5_2"), (student.fold(trained, FILTERS), "conv5_2"))
+    ]
+    np.testing.assert_allclose(deep[0], deep[1], atol=1e-4)
 
 
 def test_saved_weights_come_back(tmp_path: Path) -> None:

@@ -275,6 +275,7 @@ def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
         steps=60,
         rounds=2,
         crop=64,
+        middle_crop=64,
         composites=3,
         on_corroded=1,
         clean=2,

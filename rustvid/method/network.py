@@ -22,7 +22,6 @@ GROWTH = (1, 2, 4, 8, 16)  # filters of the five sections over those of the firs
 PAPER_FILTERS = 64
 
 
-
 def encoder(
     image: Any, filters: int, *, padding: str = "valid", dtype: str = "float32"
 ) -> list[Any]:

@@ -1,8 +1,8 @@
 """The student: the paper's encoder (Fig. 3) with a U-Net's other half; every pixel in one pass.
 
 Input (B, H, W, 3) float32, RGB scaled x / 127.5 - 1, H and W multiples of 16. Output a dict:
-"probability" (B,) float32 in [0, 1], p(corrosion) of the whole picture, from a local head (1×1
-convolution on section 5 under log-sum-exp pooling); "evidence" (B, H/2, W/2) float32 in [0, 1],
+"probability" (B,) float32 in [0, 1], p(corrosion) of the whole picture, from the mean and the
+maximum of every feature of section 5; "evidence" (B, H/2, W/2) float32 in [0, 1],
 probability of corrosion of every 2×2 pixels. Encoder layers carry the names of the paper's
 classifier (conv1_1 … conv5_2) and fit it.
 
@@ -14,17 +14,19 @@ at inference there is nothing but Fig. 3 and its mirror.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
+from numpy.typing import NDArray
 
 from rustvid.method import network
 
 STRIDE = 2  # pixels of the picture per pixel of evidence, each way
-SHARPNESS = 4.0  # of log-sum-exp pooling: 0 is the mean, infinity the maximum
 MOMENTUM, EPSILON = 0.97, 1e-5  # of batch normalisation
+START = 0.1  # deviation of kernels at the start: the same for all layers, for the same pace
 
 Maker = Callable[[str, int, int], Any]  # (layer name, filters, kernel size) → convolution + ReLU
 
@@ -42,7 +44,7 @@ class NormalisedConv(layers.Layer):  # type: ignore[misc]
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         kernel = (self.size, self.size, shape[-1], self.filters)
-        start = keras.initializers.RandomNormal(stddev=0.1)  # the same pace for all layers
+        start = keras.initializers.RandomNormal(stddev=START)
         self.kernel = self.add_weight(kernel, start, name="kernel", autocast=False)
         width = (self.filters,)
         self.gamma = self.add_weight(width, "ones", name="gamma", autocast=False)
@@ -73,15 +75,6 @@ class NormalisedConv(layers.Layer):  # type: ignore[misc]
         return mean, variance
 
 
-class LogSumExpPool(layers.Layer):  # type: ignore[misc]
-    """Smooth maximum over positions: (B, h, w, 1) to (B,), ln(mean(exp(r x))) / r."""
-
-    def call(self, local: Any) -> Any:
-        peak = ops.max(local, axis=(1, 2), keepdims=True)
-        mean = ops.mean(ops.exp(SHARPNESS * (local - peak)), axis=(1, 2, 3))
-        return peak[:, 0, 0, 0] + ops.log(mean) / SHARPNESS
-
-
 def _encode(image: Any, filters: int, make: Maker) -> list[Any]:
     """`network.encoder` with other convolutions: the outputs of the five sections."""
     outputs: list[Any] = []
@@ -109,10 +102,12 @@ def _decode(sections: list[Any], filters: int, make: Maker, dtype: str | None) -
 
 def _heads(sections: list[Any], pixels: Any) -> tuple[Any, Any]:
     """Logit of p(corrosion) (B,), logits of the evidence (B, H/2, W/2), both float32."""
-    local = layers.Conv2D(1, 1, dtype="float32", name="local_head")(sections[-1])
-    whole = LogSumExpPool(dtype="float32", name="local_pool")(local)
+    mean = layers.GlobalAveragePooling2D(dtype="float32", name="mean")(sections[-1])
+    most = layers.GlobalMaxPooling2D(dtype="float32", name="most")(sections[-1])
+    pooled = layers.Concatenate(dtype="float32", name="pooled")([mean, most])
+    whole = layers.Dense(1, dtype="float32", name="whole_head")(pooled)
     marks = layers.Conv2D(1, 1, dtype="float32", name="evidence_head")(pixels)
-    return whole, ops.squeeze(marks, axis=-1)
+    return ops.squeeze(whole, axis=-1), ops.squeeze(marks, axis=-1)
 
 
 def build(filters: int, dtype: str = "float32") -> Any:
@@ -152,3 +147,25 @@ def fold(trained: Any, filters: int, dtype: str = "float32") -> Any:
         values = source.plain() if normalised else (source.kernel, source.bias)
         layer.set_weights([ops.convert_to_numpy(ops.cast(v, "float32")) for v in values])
     return folded
+
+
+def adopt(trained: Any, arrays: Mapping[str, NDArray[Any]], pictures: NDArray[np.float32]) -> None:
+    """Begin with the encoder of another network: the same function of the same picture.
+
+    pictures: (B, h, w, 3) in [-1, 1]; their statistics become those of the normalisation.
+    """
+    x = ops.convert_to_tensor(pictures, "float32")
+    for number in range(1, len(network.GROWTH) + 1):
+        x = x if number == 1 else ops.max_pool(x, 2, padding="valid")
+        for half in (1, 2):
+            name = f"conv{number}_{half}"
+            kernel = arrays[f"{name}/kernel"].astype("float32")
+            bias = arrays[f"{name}/bias"].astype("float32")
+            larger = START / kernel.std()
+            seen = ops.conv(x, kernel, padding="same")
+            mean, variance = (ops.convert_to_numpy(v) for v in ops.moments(seen, (0, 1, 2)))
+            layer = trained.get_layer(name)
+            variance = variance * larger**2
+            values = (kernel * larger, np.sqrt(variance + EPSILON) / larger, mean + bias)
+            layer.set_weights([*values, mean * larger, variance])
+            x = ops.relu(seen + bias)

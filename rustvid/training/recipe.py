@@ -22,21 +22,25 @@ class TrainConfig:
         0.1, "share of photos, by name, kept out of training", low=0, high=0.5
     )
 
-    first: int = option(600, "steps of round 0, whose material is chosen by colour", low=1)
-    steps: int = option(800, "steps of each later round, material chosen by the network", low=1)
-    rounds: int = option(5, "rounds, the first included", low=1, high=20)
-    rate: float = option(2e-3, "peak learning rate; warm-up, then cosine over all rounds", low=0)
+    start: str | None = option(None, "a model whose encoder to begin with: shipped, or .npz")
+    first: int = option(400, "steps of round 0, whose material is chosen by colour", low=1)
+    steps: int = option(1000, "steps of each later round, material chosen by the network", low=1)
+    rounds: int = option(3, "rounds, the first included", low=1, high=20)
+    rate: float = option(1e-3, "peak learning rate; warm-up, then cosine over all rounds", low=0)
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate", low=1)
-    horizon: int = option(300, "steps over which the weights that ship are averaged", low=10)
+    horizon: int = option(200, "steps over which the weights that ship are averaged", low=10)
 
     crop: int = option(224, "side of a training picture, a multiple of 16", low=32)
+    middle_crop: int = option(
+        160, "the same in the rounds between first and last: half the cost, more pictures", low=32
+    )
     composites: int = option(7, "pictures of a batch: rust and decoys on clean photos", low=0)
     on_corroded: int = option(2, "pictures of a batch: rust and decoys on corroded photos", low=0)
     clean: int = option(4, "pictures of a batch: clean photos", low=0)
     corroded: int = option(3, "pictures of a batch: corroded photos", low=0)
 
-    image_weight: float = option(0.3, "of the loss on p(corrosion), beside the pixels'", low=0)
+    image_weight: float = option(0.5, "of the loss on p(corrosion), beside the pixels'", low=0)
     dice_weight: float = option(0.5, "of the Dice loss, beside cross entropy", low=0)
     rust_window: float = option(
         0.7, "mean colour likelihood from which a window of a corroded photo is rust", low=0, high=1
@@ -50,6 +54,10 @@ class TrainConfig:
     clean_share: float = option(
         0.55, "share of corroded photos' pixels, surest first, taken for clean", low=0, high=1
     )
+
+    def side(self, number: int) -> int:
+        """Side of the pictures of a round."""
+        return self.crop if number in (0, self.rounds - 1) else self.middle_crop
 
     @property
     def total(self) -> int:

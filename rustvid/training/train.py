@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 
@@ -109,14 +110,18 @@ def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
     """All rounds that are not done yet."""
     config = state.config
     first = choose.first_stock(photos, config)
-    mix = batches.Mix(
-        config.crop, config.composites, config.on_corroded, config.clean, config.corroded
-    )
     for number in range(config.rounds):
         end = config.first + number * config.steps
         if state.step >= end:
             continue
         stock = first if number == 0 else _chosen(state, photos, first, out / f"round{number}.npz")
+        mix = batches.Mix(
+            config.side(number),
+            config.composites,
+            config.on_corroded,
+            config.clean,
+            config.corroded,
+        )
         with batches.stream(stock, mix, config.seed, state.step + 1) as made:
             _steps(state, end, made, out)
 
@@ -156,6 +161,10 @@ def train(folder: Path, out: Path, config: TrainConfig) -> Path:
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
     model = student.build_trainable(config.filters)
+    if config.start:
+        some = [cv2.resize(photo.image, (224, 224)) for photo in photos[:: len(photos) // 64 + 1]]
+        arrays = models.read_weights(models.find(config.start))
+        student.adopt(model, arrays, np.stack(some).astype(np.float32) / 127.5 - 1)
     compile_for(model, config)
     state = State(model, config)
     if (out / "state.npz").exists():
