@@ -249,7 +249,9 @@ def measured(name: str, args: argparse.Namespace, folder: Path) -> Measurement:
         command = [sys.executable, __file__, str(args.input), "--only", name, "--folder", folder]
         command += ["--seconds", str(args.seconds)]
         quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        child = subprocess.run(command, env=quiet, stdout=subprocess.PIPE, check=True, text=True)
+        child = subprocess.run(command, env=quiet, capture_output=True, text=True)
+        if child.returncode:
+            sys.exit(f"{name}: {child.stderr}")
         tries.append(Measurement(**json.loads(child.stdout.splitlines()[-1])))
     return min(tries, key=lambda one: one.others or 0)
 

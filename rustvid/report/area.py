@@ -33,6 +33,9 @@ def area_of(mask: NDArray[np.uint8]) -> Area:
     pixels = cv2.countNonZero(mask)
     if pixels == 0:
         return Area(0, 0.0, 0, 0)
-    count, _, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    left, top, width, height = cv2.boundingRect(mask)
+    count, _, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+        mask[top : top + height, left : left + width], 8, cv2.CV_32S, cv2.CCL_BBDT
+    )
     largest = int(statistics[1:, cv2.CC_STAT_AREA].max())
     return Area(pixels, pixels / mask.size, count - 1, largest)
