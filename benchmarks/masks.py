@@ -79,8 +79,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, nargs="+", default=[SHIPPED])
     parser.add_argument("--size", type=int, nargs="+", default=[576])
     parser.add_argument("--keep-aspect", action="store_true", help="size² pixels, not a square")
-    parser.add_argument("--level", type=float, default=0.5, help="evidence that marks a pixel")
-    parser.add_argument("--least-probability", type=float, default=0.0)
+    parser.add_argument("--level", type=float, default=0.25, help="evidence that marks a pixel")
+    parser.add_argument("--least-probability", type=float, default=0.5)
     parser.add_argument("--every", type=int, default=4, help="look at every Nth frame of a video")
     return parser.parse_args()
 

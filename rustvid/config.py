@@ -65,7 +65,7 @@ class SampleConfig:
 @dataclass(frozen=True)
 class ModelConfig:
     name: str = option(
-        "rustseg-lite", "a shipped model (`rustvid models`) or a path to .npz weights"
+        "rustvid-student", "a shipped model (`rustvid models`) or a path to .npz weights"
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = option(
         "auto", "arithmetic of the network; auto: bfloat16 where the processor has it"
@@ -123,7 +123,9 @@ class RefineConfig:
     iterations: int | None = option(
         None, "CRF iterations; null: the paper's 10 (advanced) or 25 (crf)", low=1, high=100
     )
-    level: float = option(0.5, "student: a pixel is corroded above this probability", low=0, high=1)
+    level: float = option(
+        0.25, "student: a pixel is corroded above this probability", low=0, high=1
+    )
     kmeans_pixels: int = option(
         8192, "K-means learns its two colours from so many pixels; 0: from all", low=0
     )

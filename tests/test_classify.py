@@ -26,7 +26,7 @@ Image = NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return Model(ModelConfig(precision="float32", device="cpu", batch=2))
+    return Model(ModelConfig(name="rustseg-lite", precision="float32", device="cpu", batch=2))
 
 
 def photo(seed: int) -> Image:

@@ -85,7 +85,7 @@ def test_an_adopted_encoder_computes_what_it_did() -> None:
     student.adopt(trained, arrays, picture(8))
     image = picture(9)
     deep = [
-        keras.Model(model.inputs, model.get_layer(name).output)(image)
+        keras.Model(model.inputs[0], model.get_layer(name).output)(image)
         for model, name in ((donor, "conv5_2"), (student.fold(trained, FILTERS), "conv5_2"))
     ]
     np.testing.assert_allclose(deep[0], deep[1], atol=1e-4)
@@ -107,15 +107,15 @@ def test_weights_of_other_filters_are_refused(tmp_path: Path) -> None:
 
 
 def test_student_overfits_two_images() -> None:
-    images = np.zeros((2, 128, 128, 3), np.float32)
+    images = np.random.default_rng(0).normal(0, 0.1, (2, 128, 128, 3)).astype(np.float32)
     labels = np.zeros((2, 64, 64), np.float32)
-    images[0, 32:96, 16:80] = (0.4, -0.3, -0.7)  # a rust-coloured patch
-    images[1, 32:96, 16:80] = (-0.7, -0.3, 0.4)  # a blue one
+    images[0, 32:96, 16:80] += (0.4, -0.3, -0.7)  # a rust-coloured patch
+    images[1, 32:96, 16:80] += (-0.7, -0.3, 0.4)  # a blue one
     labels[0, 16:48, 8:40] = 1
     model = student.build_trainable(FILTERS)
-    train.compile_for(model, train.TrainConfig(rate=1e-2, warmup=5, first=120, rounds=1))
+    train.compile_for(model, train.TrainConfig(rate=1e-2, warmup=5, first=250, rounds=1))
     truth = {"evidence": labels, "probability": np.array([1, 0], np.float32)}
-    for _ in range(120):
+    for _ in range(250):
         model.train_on_batch(images, truth)
     found = student.fold(model, FILTERS)(images)
     marked = ops.convert_to_numpy(found["evidence"]) > 0.5

@@ -20,8 +20,8 @@ def write(photos: PhotoSet, held_out: int, config: TrainConfig) -> str:
 
 ## Data
 {corroded} photographs with corrosion, {len(photos.photos) - corroded} without, each with that one
-label and nothing else: no pixel was labelled by hand. Left out: {faults or "none"}. Of these
-photographs {held_out} were kept out of training for validation.
+label and nothing else: no pixel was labelled by hand. Left out: {faults or "none"}.
+{held_out} of these photographs were kept out of training for validation.
 SHA-256 of the listing (names and content): `{photos.listing}`
 
 ## Recipe

@@ -50,11 +50,14 @@ def _windows(photo: Photo, score: Floats, least: float) -> list[material.Patch]:
     return []
 
 
-def next_stock(photos: Sequence[Photo], model: Any, first: Stock, config: TrainConfig) -> Stock:
-    """Later rounds: what the network, shown the corroded photos, is sure of."""
+def next_stock(
+    photos: Sequence[Photo], model: Any, first: Stock, shares: tuple[float, float]
+) -> Stock:
+    """Later rounds: what the network, shown the corroded photos, is sure of; shares: of their
+    pixels, how many to take for clean and for rust."""
     corroded = [photo for photo in photos if photo.corroded]
     scores = [see(model, photo.image).astype(np.float16) for photo in corroded]
-    low, high = levels(scores, config)
+    low, high = levels(scores, shares)
     rust: list[material.Patch] = []
     labelled: list[Labelled] = []
     for photo, score in zip(corroded, scores, strict=True):
@@ -66,10 +69,13 @@ def next_stock(photos: Sequence[Photo], model: Any, first: Stock, config: TrainC
     return Stock(first.clean, labelled, [*first.rust, *rust], first.decoys)
 
 
-def levels(scores: Sequence[NDArray[np.float16]], config: TrainConfig) -> tuple[float, float]:
+def levels(
+    scores: Sequence[NDArray[np.float16]], shares: tuple[float, float]
+) -> tuple[float, float]:
     """(clean below, rust above): evidence levels that leave the wanted shares of all pixels."""
     pixels = np.concatenate([score[::8, ::8].ravel() for score in scores]).astype(np.float32)
-    low, high = np.quantile(pixels, [config.clean_share, 1 - config.rust_share])
+    clean, rust = shares
+    low, high = np.quantile(pixels, [clean, 1 - rust])
     return float(min(low, 0.3)), float(max(high, 0.4))
 
 

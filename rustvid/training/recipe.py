@@ -23,9 +23,9 @@ class TrainConfig:
     )
 
     start: str | None = option(None, "a model whose encoder to begin with: shipped, or .npz")
-    first: int = option(400, "steps of round 0, whose material is chosen by colour", low=1)
+    first: int = option(800, "steps of round 0, whose material is chosen by colour", low=1)
     steps: int = option(1000, "steps of each later round, material chosen by the network", low=1)
-    rounds: int = option(3, "rounds, the first included", low=1, high=20)
+    rounds: int = option(1, "rounds, the first included", low=1, high=20)
     rate: float = option(1e-3, "peak learning rate; warm-up, then cosine over all rounds", low=0)
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate", low=1)
@@ -49,11 +49,26 @@ class TrainConfig:
         0.4, "mean colour likelihood from which a window of a clean photo is a decoy", low=0, high=1
     )
     rust_share: float = option(
-        0.14, "share of corroded photos' pixels, surest first, taken for rust", low=0, high=1
+        0.14, "share of corroded photos' pixels, surest first, taken for rust in round 1", low=0
     )
     clean_share: float = option(
-        0.55, "share of corroded photos' pixels, surest first, taken for clean", low=0, high=1
+        0.55, "share of corroded photos' pixels, surest first, taken for clean in round 1", low=0
     )
+    rust_growth: float = option(0.08, "added to rust_share in each later round", low=0)
+    clean_growth: float = option(
+        -0.15, "added to clean_share: what is rust but hard to see must not be taught as clean"
+    )
+
+    def shares(self, number: int) -> tuple[float, float]:
+        """(clean, rust) shares of round 1, 2, …, within [0, 1] and not overlapping."""
+        rust = min(self.rust_share + self.rust_growth * (number - 1), 1.0)
+        clean = self.clean_share + self.clean_growth * (number - 1)
+        return min(max(clean, 0.0), 1 - rust), rust
+
+    @property
+    def run_dtype(self) -> str:
+        """Arithmetic of the network when it only looks."""
+        return "bfloat16" if self.precision == "mixed_bfloat16" else "float32"
 
     def side(self, number: int) -> int:
         """Side of the pictures of a round."""

@@ -114,7 +114,7 @@ def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
         end = config.first + number * config.steps
         if state.step >= end:
             continue
-        stock = first if number == 0 else _chosen(state, photos, first, out / f"round{number}.npz")
+        stock = _chosen(state, photos, first, number, out) if number else first
         mix = batches.Mix(
             config.side(number),
             config.composites,
@@ -127,15 +127,15 @@ def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
 
 
 def _chosen(
-    state: State, photos: Sequence[data.Photo], first: batches.Stock, path: Path
+    state: State, photos: Sequence[data.Photo], first: batches.Stock, number: int, out: Path
 ) -> batches.Stock:
     """The round's stock, chosen by the network as it was when the round began."""
+    config, path = state.config, out / f"round{number}.npz"
     if not path.exists():
         network.save_weights(state.folded(), path)
-    dtype = "bfloat16" if state.config.precision == "mixed_bfloat16" else "float32"
-    model = student.build(state.config.filters, dtype)
+    model = student.build(config.filters, config.run_dtype)
     network.assign_weights(model, models.read_weights(path), str(path))
-    return choose.next_stock(photos, model, first, state.config)
+    return choose.next_stock(photos, model, first, config.shares(number))
 
 
 def _steps(state: State, end: int, made: Any, out: Path) -> None:
