@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rustvid import __version__
 from rustvid.config import Config, apply, load
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from rustvid.frames import Measured
     from rustvid.report.summary import Summary
 
-COMMANDS = ("run", "demo", "models", "config")
+C = TypeVar("C")
+
+COMMANDS = ("run", "demo", "models", "config", "train")
 
 _EPILOG = """\
 examples:
@@ -102,6 +104,11 @@ def build_parser() -> argparse.ArgumentParser:
     config = commands.add_parser("config", help="print every option with its value")
     _add_configuration(config)
     config.set_defaults(handler=_config)
+    train = commands.add_parser("train", help="teach a student from photos with one label each")
+    train.add_argument("data", metavar="DATA", help="folder of corrosion/ and not_corrosion/")
+    train.add_argument("--out", required=True, metavar="DIR", help="weights, card, state and log")
+    _add_configuration(train)
+    train.set_defaults(handler=_train)
     return parser
 
 
@@ -143,16 +150,21 @@ def _is_global(word: str) -> bool:
 
 def _configuration(options: argparse.Namespace) -> Config:
     """Defaults, then configuration files, then --set, then the shortcuts."""
-    config = Config()
-    for name in options.config:
-        config = load(config_path(name), config)
-    for assignment in options.set:
-        config = apply(config, assignment)
+    config = _changed(Config(), options)
     for flag, (key, _) in _SHORTCUTS.items():
         value = getattr(options, flag.removeprefix("--"), None)
         if value is not None:
             quoted = json.dumps(value) if key.startswith(("output.", "model.")) else value
             config = _named(flag, config, f"{key}={quoted}")
+    return config
+
+
+def _changed(config: C, options: argparse.Namespace) -> C:
+    """`config` with the --config files and then the --set options."""
+    for name in options.config:
+        config = load(config_path(name), config)
+    for assignment in options.set:
+        config = apply(config, assignment)
     return config
 
 
@@ -212,7 +224,7 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
     if options.json:
         from rustvid.config import as_dict
 
-        facts = {"rustvid": __version__, **summary.as_dict(), "config": as_dict(config)}
+        facts = {"versions": _versions(), **summary.as_dict(), "config": as_dict(config)}
         _print(json.dumps(facts, indent=2, ensure_ascii=False))
     if not options.quiet and (summary.frames or not summary.error):
         for warning in summary.warnings:
@@ -221,6 +233,18 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
             _tell(line)
     if summary.error:
         _tell(f"rustvid: {summary.error}")
+
+
+def _versions() -> dict[str, str]:
+    """What the result may depend on, as installed."""
+    from importlib import metadata
+    from platform import python_version
+
+    found = {"rustvid": __version__, "python": python_version()}
+    for name in ("av", "keras", "numpy", "opencv-python-headless", "pydensecrf2", "tensorflow"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _print(text: str) -> None:
@@ -301,4 +325,14 @@ def _config(options: argparse.Namespace) -> int:
     from rustvid.config import document
 
     _print(document(_configuration(options)).rstrip("\n"))
+    return 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    with _library_chatter(wanted=False):
+        from rustvid.training.recipe import TrainConfig
+        from rustvid.training.train import train
+    _print(
+        f"wrote {train(Path(options.data), Path(options.out), _changed(TrainConfig(), options))}"
+    )
     return 0

@@ -357,3 +357,12 @@ def helped(words: list[str], capsys: Told) -> str:
         main(words)
     assert left.value.code == 0
     return capsys.readouterr().out
+
+
+def test_training_without_photos_is_told_and_leaves_no_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["train", str(tmp_path), "--out", str(out), "--set", "filters=4"]) == 2
+    assert "no such class folder" in capsys.readouterr().err
+    assert not list(out.glob("*.npz"))
