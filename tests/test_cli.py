@@ -250,7 +250,7 @@ def test_json_is_alone_on_stdout(ran: list[Config], clip: Path, capsys: Told) ->
     assert main([str(clip), "--json", "--every", "3"]) == 0
     out, err = capsys.readouterr()
     facts = json.loads(out)
-    assert facts["rustvid"] == __version__
+    assert facts["versions"]["rustvid"] == __version__
     assert facts["config"]["sample"]["every"] == 3
     assert facts["exit_code"] == 0
     assert "frames per second" in err
