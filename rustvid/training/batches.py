@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rustvid.threads import ReadAhead
 from rustvid.training.composites import IGNORE, Sample, compose, finish, pick, view
 from rustvid.training.data import Image, Photo
 from rustvid.training.material import Patch
 
 Floats = NDArray[np.float32]
+
+_AHEAD = 6  # batches that wait for the network
 
 
 @dataclass(frozen=True)
@@ -101,41 +103,7 @@ def stream(stock: Stock, mix: Mix, seed: int, first: int = 1) -> Iterator[Iterat
     """An endless iterator of the batches of steps first, first + 1, …, made ahead by a thread
     that ends with the context. A batch depends on seed and step alone, so that training can
     be taken up where it was broken off."""
-    ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=6)
-    stop = threading.Event()
-
-    def work() -> None:
-        step = first
-        try:
-            while not stop.is_set():
-                _offer(ready, batch(np.random.default_rng((seed, step)), stock, mix), stop)
-                step += 1
-        except Exception as exc:  # noqa: BLE001 - handed to the consumer, which raises it
-            _offer(ready, exc, stop)
-
-    def batches() -> Iterator[Batch]:
-        while True:
-            made = ready.get(timeout=600)
-            if isinstance(made, Exception):
-                raise made
-            yield made
-
     cv2.setNumThreads(1)
-    maker = threading.Thread(target=work, daemon=True)
-    maker.start()
-    try:
-        yield batches()
-    finally:
-        stop.set()
-        maker.join(timeout=30)
-
-
-def _offer(
-    ready: queue.Queue[Batch | Exception], made: Batch | Exception, stop: threading.Event
-) -> None:
-    while not stop.is_set():
-        try:
-            ready.put(made, timeout=0.5)
-            return
-        except queue.Full:
-            continue
+    made = (batch(np.random.default_rng((seed, step)), stock, mix) for step in count(first))
+    with ReadAhead(made, _AHEAD, "rustvid-batches") as ahead:
+        yield iter(ahead)

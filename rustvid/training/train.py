@@ -1,15 +1,13 @@
 """Training the student in rounds: composites teach it, and it chooses the material of the next.
 
-    python -m rustvid.training.train DATA --out DIR [--config configs/train.yaml]
+    rustvid train DATA --out DIR --config train
 
 Started again with the same --out, it goes on from the last state that was saved.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +17,6 @@ import cv2
 import keras
 import numpy as np
 
-from rustvid.config import load
 from rustvid.method import models, network, student
 from rustvid.training import batches, card, choose, data, losses
 from rustvid.training.recipe import TrainConfig
@@ -174,18 +171,3 @@ def train(folder: Path, out: Path, config: TrainConfig) -> Path:
     network.save_weights(state.folded(), weights)
     weights.with_suffix(".md").write_text(card.write(read, len(held_out), config))
     return weights
-
-
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder of corrosion/ and not_corrosion/")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--config", type=Path)
-    args = parser.parse_args()
-    config = load(args.config, TrainConfig()) if args.config else TrainConfig()
-    sys.stdout.write(f"{train(args.data, args.out, config)}\n")
-
-
-if __name__ == "__main__":
-    main()
