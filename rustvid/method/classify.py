@@ -22,7 +22,7 @@ from rustvid.frames import Classified, Frame, Localised
 from rustvid.method import network, student
 from rustvid.method.models import Kind, find, kind_of, read_weights
 
-STUDENT_SIZE = 576  # the paper's 572, rounded up to what five sections divide
+STUDENT_SIZE = 576  # the paper's 572, rounded up to what the student can halve five times
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def _ready(
     arrays: dict[str, NDArray[Any]], origin: str, score: str, precision: str, size: tuple[int, int]
 ) -> Any:
     """The network of these weights on uint8 pictures of (width, height)."""
-    filters = int(arrays["conv1_1/kernel"].shape[-1])
     if kind_of(arrays, origin) == "student":
-        inner = student.build(filters, dtype=precision)
+        inner = student.build(precision)
     else:
+        filters = int(arrays["conv1_1/kernel"].shape[-1])
         inner = network.build(filters, score=score, dtype=precision)
     network.assign_weights(inner, arrays, origin)
     width, height = size
@@ -121,8 +121,10 @@ def input_size(config: ModelConfig, kind: Kind) -> tuple[int, int]:
             )
         return network.INPUT_SIZE, network.INPUT_SIZE
     side = config.size or STUDENT_SIZE
-    if side % 16:
-        raise UsageError(f"model.size must be a multiple of 16 for a student, received {side}")
+    if side % student.MULTIPLE:
+        raise UsageError(
+            f"model.size must be a multiple of {student.MULTIPLE} for a student, received {side}"
+        )
     return side, side
 
 

@@ -1,7 +1,7 @@
 """Weights files: which ones there are, and what is in them. No network framework loads here.
 
 A weights file is an .npz of float16 arrays named "<layer>/kernel" and "<layer>/bias", read
-without pickle. A student is known by the layers of its decoder.
+without pickle. A student is known by its head for evidence, a classifier by the paper's layers.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ def kind_of_file(path: Path) -> Kind:
 def kind_of(names: Iterable[str], origin: str) -> Kind:
     """What network the arrays of these names belong to; raises ModelError if to none."""
     names = set(names)
-    if "conv1_1/kernel" not in names:
-        raise ModelError(f"{origin}: lacks conv1_1/kernel; these are not weights of RustVid")
-    return "student" if any(name.startswith("up") for name in names) else "classifier"
+    if "evidence_head/kernel" in names:
+        return "student"
+    if "conv1_1/kernel" in names:
+        return "classifier"
+    raise ModelError(
+        f"{origin}: holds neither conv1_1/kernel nor evidence_head/kernel; "
+        "these are not weights of RustVid"
+    )

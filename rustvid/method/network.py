@@ -89,18 +89,23 @@ def build(filters: int, *, score: str = "exp", dtype: str = "float32") -> Any:
     return keras.Model(image, {"probability": probability, "evidence": heat}, name="rustseg")
 
 
-def assign_weights(model: Any, arrays: Mapping[str, NDArray[Any]], origin: str) -> None:
-    """Put arrays into the layers of their names; every variable must be there and fit."""
+def assign_weights(
+    model: Any, arrays: Mapping[str, NDArray[Any]], origin: str, *, partial: bool = False
+) -> None:
+    """Put arrays into the layers of their names; every variable must be there (unless partial)
+    and fit. Raises ModelError."""
     for layer in model.layers:
         for variable in layer.weights:
             key = f"{layer.name}/{variable.name}"
             if key not in arrays:
+                if partial:
+                    continue
                 raise ModelError(f"{origin}: lacks {key}; these weights are of another network")
             value = arrays[key]
             if tuple(value.shape) != tuple(variable.shape):
                 raise ModelError(
                     f"{origin}: {key} has shape {tuple(value.shape)}, this network needs "
-                    f"{tuple(variable.shape)}; use weights of the same filters"
+                    f"{tuple(variable.shape)}; use weights of the same network"
                 )
             if value.dtype.kind != "f" or not np.isfinite(value).all():
                 raise ModelError(f"{origin}: {key} holds values that are not finite numbers")

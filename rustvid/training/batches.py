@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.threads import ReadAhead
-from rustvid.training.composites import IGNORE, Sample, compose, finish, pick, view
+from rustvid.training.composites import IGNORE, Sample, compose, finish, pick, texture, view
 from rustvid.training.data import Image, Photo
-from rustvid.training.material import Patch
 
 Floats = NDArray[np.float32]
 
@@ -35,8 +34,8 @@ class Stock:
 
     clean: Sequence[Photo]
     corroded: Sequence[Labelled]
-    rust: Sequence[Patch]
-    decoys: Sequence[Patch]
+    rust: Sequence[Image]
+    decoys: Sequence[Image]
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Mix:
     size: int
     composites: int
     on_corroded: int
+    all_rust: int
     clean: int
     corroded: int
 
@@ -57,6 +57,7 @@ def batch(rng: np.random.Generator, stock: Stock, mix: Mix) -> Batch:
     """(B, s, s, 3) float32 in [-1, 1], and labels: "evidence" (B, s/2, s/2), "probability" (B,)."""
     samples = [_on_clean(rng, stock, mix.size) for _ in range(mix.composites)]
     samples += [_on_corroded(rng, stock, mix.size) for _ in range(mix.on_corroded)]
+    samples += [_all_rust(rng, stock, mix.size) for _ in range(mix.all_rust)]
     samples += [_clean(rng, stock, mix.size) for _ in range(mix.clean)]
     samples += [_corroded(rng, stock, mix.size) for _ in range(mix.corroded)]
     images = np.stack([sample.image for sample in samples]).astype(np.float32) / 127.5 - 1
@@ -80,6 +81,14 @@ def _on_corroded(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
     image, label = view(rng, photo.image, photo.label, size, (0.4, 1.6))
     assert label is not None
     return compose(rng, image, label, stock.rust, stock.decoys)
+
+
+def _all_rust(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
+    """Rust from edge to edge, perhaps with decoys on it: else rust is learned by its outline,
+    and the middle of a plate that is all rust stays unmarked."""
+    image = texture(rng, pick(rng, stock.rust), size)
+    known = np.ones((size, size), np.float32)
+    return compose(rng, image, known, stock.rust, stock.decoys, only_decoys=True)
 
 
 def _clean(rng: np.random.Generator, stock: Stock, size: int) -> Sample:

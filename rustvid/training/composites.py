@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from rustvid.training import shapes
 from rustvid.training.data import Image
-from rustvid.training.material import Patch
 
 Floats = NDArray[np.float32]
 T = TypeVar("T")
@@ -69,28 +68,23 @@ def view(
     return np.asarray(seen, np.uint8), np.asarray(marked, np.float32)
 
 
-def texture(rng: np.random.Generator, patch: Patch, size: int) -> tuple[Floats, Floats]:
-    """The patch enlarged, turned and mirrored until it fills (s, s): pixels (s, s, 3), own mask."""
+def texture(rng: np.random.Generator, patch: Image, size: int) -> Floats:
+    """The patch (h, w, 3) enlarged, turned and mirrored until it fills (s, s): (s, s, 3) float32."""
     scale = np.exp(rng.uniform(-0.5, 0.7))
     angle = rng.choice([0, 0, 90, 180, rng.uniform(0, 360)])
-    height, width = patch.image.shape[:2]
+    height, width = patch.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, scale)
     place = rng.uniform(0, size, 2) - np.array([width, height]) / 2
     matrix = np.column_stack([matrix[:, :2], matrix[:, 2] + place])
-    image = cv2.warpAffine(patch.image, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
-    mask = cv2.warpAffine(patch.mask, matrix, (size, size))
-    return np.asarray(image, np.float32), np.asarray(mask, np.float32) / np.float32(255)
+    image = cv2.warpAffine(patch, matrix, (size, size), borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(image, np.float32)
 
 
-def paste(rng: np.random.Generator, below: Floats, patch: Patch) -> tuple[Floats, Floats]:
+def paste(rng: np.random.Generator, below: Floats, patch: Image) -> tuple[Floats, Floats]:
     """Put the patch on the picture (s, s, 3) float32: the new picture, and alpha (s, s)."""
     size = below.shape[0]
-    above, own = texture(rng, patch, size)
-    shaped = patch.mask.min() == 255 or rng.random() < 0.3
-    alpha = shapes.any_shape(rng, below) if shaped else cv2.GaussianBlur(own, (0, 0), 0.8)
-    if shaped and patch.mask.min() < 255:
-        above = _filled(above, own)
-    alpha = np.asarray(alpha * np.float32(rng.uniform(0.8, 1.0)), np.float32)
+    above = texture(rng, patch, size)
+    alpha = shapes.any_shape(rng, below) * np.float32(rng.uniform(0.8, 1.0))
     lit = _lit(rng, _toned(rng, above), below)
     mixed = below + alpha[..., None] * (lit - below)
     return np.asarray(mixed, np.float32), alpha
@@ -117,26 +111,20 @@ def _lit(rng: np.random.Generator, above: Floats, below: Floats) -> Floats:
     return np.asarray(above * ratio[..., None], np.float32)
 
 
-def _filled(above: Floats, own: Floats) -> Floats:
-    """Outside its own mask a patch is no material: its mean colour and its mirrored grain."""
-    weight = own[..., None]
-    mean = (above * weight).sum(axis=(0, 1)) / (weight.sum() + 1)
-    flipped, inside = above[::-1, ::-1], weight[::-1, ::-1]
-    rest = inside * flipped + (1 - inside) * mean
-    return np.asarray(weight * above + (1 - weight) * rest, np.float32)
-
-
 def compose(
     rng: np.random.Generator,
-    background: Image,
+    background: Image | Floats,
     base: Floats,
-    rust: Sequence[Patch],
-    decoys: Sequence[Patch],
+    rust: Sequence[Image],
+    decoys: Sequence[Image],
+    *,
+    only_decoys: bool = False,
 ) -> Sample:
-    """Paste rust and decoys in random order on a background (s, s, 3) with known labels `base`."""
+    """Paste rust (unless only_decoys) and decoys in random order on a background (s, s, 3) with
+    known labels `base`."""
     picture = background.astype(np.float32)
     label = base.copy()
-    pastes = [True] * int(rng.choice(4, p=[0.15, 0.45, 0.25, 0.15]))
+    pastes = [True] * int(rng.choice(4, p=[0.15, 0.45, 0.25, 0.15]) * (not only_decoys))
     pastes += [False] * int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))
     rng.shuffle(pastes)
     for is_rust in pastes:
@@ -151,24 +139,25 @@ def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
     return items[int(rng.integers(len(items)))]
 
 
-def _decoy(rng: np.random.Generator, rust: Sequence[Patch], decoys: Sequence[Patch]) -> Patch:
+def _decoy(rng: np.random.Generator, rust: Sequence[Image], decoys: Sequence[Image]) -> Image:
     """A clean texture; or one painted in the colour of rust; or rust painted in another colour."""
     kind = rng.random()
-    if kind < 0.7:
+    if kind < 0.55:
         return pick(rng, decoys)
-    if kind < 0.85:
-        return _painted(pick(rng, decoys), pick(rng, rust).image.mean(axis=(0, 1)))
+    if kind < 0.8:  # soil and dirty concrete are that, too: brown, but with another grain
+        colour = pick(rng, rust).mean(axis=(0, 1))
+        dull = rng.uniform(0.3, 1)
+        return _painted(pick(rng, decoys), dull * colour + (1 - dull) * colour.mean())
     colour = 255 * rng.dirichlet(np.ones(3)) * rng.uniform(0.7, 1.6)
     order = [0, 1, 2] if rng.random() < 0.5 else [1, 2, 0]  # blue or green, never red
     return _painted(pick(rng, rust), np.sort(colour)[order])
 
 
-def _painted(patch: Patch, colour: NDArray[np.float64]) -> Patch:
+def _painted(patch: Image, colour: NDArray[np.float64]) -> Image:
     """The patch's light and shade under one colour of paint."""
-    grey = cv2.cvtColor(patch.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY).astype(np.float32)
     shade = 0.5 + 0.5 * grey / (grey.mean() + 1)
-    image = np.clip(shade[..., None] * colour, 0, 255).astype(np.uint8)
-    return Patch(image, np.full_like(patch.mask, 255))
+    return np.asarray(np.clip(shade[..., None] * colour, 0, 255), np.uint8)
 
 
 def _marked(label: Floats, alpha: Floats, is_rust: bool) -> Floats:
@@ -213,7 +202,8 @@ def _relit(rng: np.random.Generator, picture: Floats) -> Floats:
     curve = (np.arange(256) / 255) ** gamma * gain
     curve = np.clip(((curve - 0.45) * contrast + 0.45) * 255, 0, 255).astype(np.float32)
     x = curve[np.clip(picture, 0, 255).astype(np.uint8)]
-    balance = np.eye(3) * np.exp(rng.normal(0, 0.04, 3))
+    warm = rng.normal(0.03, 0.12)  # lamps and flashes make grey concrete brown
+    balance = np.diag(np.exp(rng.normal(0, 0.04, 3) + np.array([warm, 0, -warm])))
     saturation = np.exp(rng.normal(-0.05, 0.3))
     mix = saturation * np.eye(3) + (1 - saturation) / 3
     return np.asarray(cv2.transform(x, mix @ balance), np.float32)
@@ -268,7 +258,7 @@ def _degraded(rng: np.random.Generator, picture: Floats) -> Image:
     if rng.random() < 0.5:
         channels = 1 if rng.random() < 0.5 else 3
         grain = rng.standard_normal((size, size, channels), np.float32)
-        worse = worse + np.float32(rng.uniform(1, 9)) * grain
+        worse = worse + np.float32(rng.uniform(1, 12)) * grain
     image = np.clip(worse, 0, 255).astype(np.uint8)
     if rng.random() < 0.7:
         quality = int(rng.integers(30, 96))

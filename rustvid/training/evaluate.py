@@ -127,11 +127,11 @@ def hsv_rule(image: Image) -> Answer:
 
 
 def fitted(shape: tuple[int, int], size: int, keep_aspect: bool) -> tuple[int, int]:
-    """(height, width), multiples of 16, of about size² pixels; a square unless keep_aspect."""
+    """(height, width), multiples of 32, of about size² pixels; a square unless keep_aspect."""
     height, width = shape
     scale = size / (height * width) ** 0.5
     wanted = (height * scale, width * scale) if keep_aspect else (size, size)
-    return max(16, round(wanted[0] / 16) * 16), max(16, round(wanted[1] / 16) * 16)
+    return max(32, round(wanted[0] / 32) * 32), max(32, round(wanted[1] / 32) * 32)
 
 
 def student_method(model: Any, size: int, keep_aspect: bool = False) -> Method:
@@ -146,9 +146,9 @@ def student_method(model: Any, size: int, keep_aspect: bool = False) -> Method:
     return answer
 
 
-def load_student(weights: Path, filters: int = 16) -> Any:
+def load_student(weights: Path) -> Any:
     """The shipped network with these weights, ready to be called."""
-    model = student.build(filters)
+    model = student.build()
     network.assign_weights(model, models.read_weights(weights), str(weights))
     return lambda x: model(x, training=False)
 

@@ -1,17 +1,15 @@
 """What composites are made of: textures that are rust, and textures that only look like it.
 
-Round 0 knows image labels and that iron oxides are orange, brown or red. The colour likelihood is
+All that is known is image labels and that iron oxides are orange, brown or red. The colour likelihood is
 how much oftener such a colour occurs in corroded than in clean photos, sharpened by expectation
 maximisation, for a corroded photo is a mixture of rust and background. Textured windows of
 corroded photos that are rust-coloured all over are material; rust-coloured windows of clean
-photos are decoys. In later rounds the network's own
-confident pixels (`regions`) take the place of colour.
+photos are decoys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,15 +20,6 @@ from rustvid.training.data import Image, Photo
 BINS = 32
 FLAT = 9.0  # standard deviation of grey levels below which a window is a painted surface
 Floats = NDArray[np.float32]
-Mask = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A cut-out: (h, w, 3) uint8 RGB and where in it the material is, (h, w) uint8 0 or 255."""
-
-    image: Image
-    mask: Mask
 
 
 def _bins(image: Image) -> NDArray[np.intp]:
@@ -86,7 +75,7 @@ def colour_map(image: Image, table: Floats) -> Floats:
     return np.asarray(cv2.blur(likely, (5, 5)), np.float32)
 
 
-def windows(photo: Photo, score: Floats, least: float, size: int, most: int = 3) -> list[Patch]:
+def windows(photo: Photo, score: Floats, least: float, size: int, most: int = 3) -> list[Image]:
     """Up to `most` textured windows without much overlap, size² or the photo's short side, whose
     mean score is at least `least`, best first."""
     side = min(size, *photo.image.shape[:2])
@@ -103,23 +92,8 @@ def windows(photo: Photo, score: Floats, least: float, size: int, most: int = 3)
             break
         if all(abs(y - v) >= side // 2 or abs(x - u) >= side // 2 for v, u in chosen):
             chosen.append((y, x))
-    full = np.full((side, side), 255, np.uint8)
     cuts = [photo.image[y : y + side, x : x + side].copy() for y, x in chosen]
-    return [Patch(cut, full) for cut in cuts if cut.mean(axis=2).std() > FLAT]
-
-
-def regions(photo: Photo, score: Floats, sure: float, least: int = 900) -> list[Patch]:
-    """The connected regions where score > sure, as cut-outs, if they have `least` pixels."""
-    mask = cv2.morphologyEx((score > sure).astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5)))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(np.asarray(mask, np.uint8))
-    patches = []
-    for label in range(1, count):
-        x, y, width, height, area = (int(v) for v in stats[label])
-        if area >= least:
-            cut = labels[y : y + height, x : x + width] == label
-            image = photo.image[y : y + height, x : x + width].copy()
-            patches.append(Patch(image, cut.astype(np.uint8) * 255))
-    return patches
+    return [cut for cut in cuts if cut.mean(axis=2).std() > FLAT]
 
 
 def impossible(image: Image) -> Floats:

@@ -1,4 +1,4 @@
-"""Training the student in rounds: composites teach it, and it chooses the material of the next.
+"""Training the student in rounds: composites teach it, then it labels the photos of the next.
 
     rustvid train DATA --out DIR --config train
 
@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import keras
 import numpy as np
+from keras import ops
 
 from rustvid.method import models, network, student
-from rustvid.training import batches, card, choose, data, losses
+from rustvid.training import batches, card, choose, data, imagenet, losses
 from rustvid.training.recipe import TrainConfig
 
 __all__ = ["TrainConfig", "train"]
@@ -27,16 +27,20 @@ EVERY = 250  # steps between two states that are saved
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Warm-up, then half a cosine down to 1 % of the peak."""
+    """In each round: warm-up, then half a cosine down to 1 % of the round's peak."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
 
     def __call__(self, step: Any) -> Any:
-        step = keras.ops.cast(step, "float32")
-        progress = keras.ops.minimum(step / self.config.total, 1.0)
-        cosine = 0.01 + 0.99 * 0.5 * (1 + keras.ops.cos(np.pi * progress))
-        return self.config.rate * cosine * keras.ops.minimum((step + 1) / self.config.warmup, 1.0)
+        config, step = self.config, ops.cast(step, "float32")
+        later = ops.maximum(ops.ceil((step + 1 - config.first) / config.steps), 0.0)
+        begin = ops.where(later > 0, config.first + (later - 1) * config.steps, 0.0)
+        peak = ops.where(later > 0, config.later_rate, config.rate)
+        length = ops.where(later > 0, float(config.steps), float(config.first))
+        done = ops.minimum((step - begin) / length, 1.0)
+        cosine = 0.01 + 0.99 * 0.5 * (1 + ops.cos(np.pi * done))
+        return peak * cosine * ops.minimum((step - begin + 1) / config.warmup, 1.0)
 
     def get_config(self) -> dict[str, Any]:
         """Keras asks for it when it saves an optimiser, which is not done here."""
@@ -58,7 +62,7 @@ class State:
     """Everything that changes while training: the model, its optimiser, and the mean weights.
 
     The mean over about `horizon` steps is steadier than any one step; it chooses the
-    material of the next round, and it is what ships.
+    labels of the next round, and it is what ships.
     """
 
     def __init__(self, model: Any, config: TrainConfig) -> None:
@@ -75,20 +79,18 @@ class State:
                 mean += (1 - keep) * (value - mean)
         return found
 
-    def folded(self, dtype: str = "float32") -> Any:
+    def ready(self, dtype: str = "float32") -> Any:
         """The network as it runs, with the mean weights."""
-        own = self.model.get_weights()
-        self.model.set_weights(self.mean)
-        plain = student.fold(self.model, self.config.filters, dtype)
-        self.model.set_weights(own)
-        return plain
+        model = student.build(dtype)
+        model.set_weights(self.mean)
+        return model
 
     def save(self, path: Path) -> None:
         """Write it all, atomically."""
         arrays = {f"mean{i}": value for i, value in enumerate(self.mean)}
         arrays |= {f"own{i}": value for i, value in enumerate(self.model.get_weights())}
         for i, variable in enumerate(self.model.optimizer.variables):
-            arrays[f"optimizer{i}"] = keras.ops.convert_to_numpy(variable)
+            arrays[f"optimizer{i}"] = ops.convert_to_numpy(variable)
         part = path.with_suffix(".part.npz")
         np.savez(part, step=np.array(self.step), **arrays)  # type: ignore[arg-type]
         part.replace(path)
@@ -108,31 +110,31 @@ def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
     config = state.config
     first = choose.first_stock(photos, config)
     for number in range(config.rounds):
-        end = config.first + number * config.steps
-        if state.step >= end:
+        if state.step >= config.end(number):
             continue
         stock = _chosen(state, photos, first, number, out) if number else first
         mix = batches.Mix(
-            config.side(number),
+            config.crop,
             config.composites,
             config.on_corroded,
+            config.all_rust,
             config.clean,
             config.corroded,
         )
         with batches.stream(stock, mix, config.seed, state.step + 1) as made:
-            _steps(state, end, made, out)
+            _steps(state, config.end(number), made, out)
 
 
 def _chosen(
     state: State, photos: Sequence[data.Photo], first: batches.Stock, number: int, out: Path
 ) -> batches.Stock:
-    """The round's stock, chosen by the network as it was when the round began."""
+    """The round's stock, labelled by the network as it was when the round began."""
     config, path = state.config, out / f"round{number}.npz"
     if not path.exists():
-        network.save_weights(state.folded(), path)
-    model = student.build(config.filters, config.run_dtype)
+        network.save_weights(state.ready(), path)
+    model = student.build(config.run_dtype)
     network.assign_weights(model, models.read_weights(path), str(path))
-    return choose.next_stock(photos, model, first, config.shares(number))
+    return choose.next_stock(photos, model, first, config)
 
 
 def _steps(state: State, end: int, made: Any, out: Path) -> None:
@@ -147,7 +149,16 @@ def _steps(state: State, end: int, made: Any, out: Path) -> None:
             state.model.reset_metrics()
         if state.step % EVERY == 0 or state.step == end:
             state.save(out / "state.npz")
-            network.save_weights(state.folded(), out / "rustvid-student.npz")
+            network.save_weights(state.ready(), out / "rustvid-student.npz")
+
+
+def begin(model: Any, start: str | None) -> None:
+    """Give the network what it knows at the start: nothing, the world, or a trained student."""
+    if start == "imagenet":
+        network.assign_weights(model, imagenet.weights(), start, partial=True)
+    elif start:
+        path = models.find(start)
+        network.assign_weights(model, models.read_weights(path), str(path))
 
 
 def train(folder: Path, out: Path, config: TrainConfig) -> Path:
@@ -157,17 +168,14 @@ def train(folder: Path, out: Path, config: TrainConfig) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
-    model = student.build_trainable(config.filters)
-    if config.start:
-        some = [cv2.resize(photo.image, (224, 224)) for photo in photos[:: len(photos) // 64 + 1]]
-        arrays = models.read_weights(models.find(config.start))
-        student.adopt(model, arrays, np.stack(some).astype(np.float32) / 127.5 - 1)
+    model = student.build(None, logits=True)
+    begin(model, config.start)
     compile_for(model, config)
     state = State(model, config)
     if (out / "state.npz").exists():
         state.restore(out / "state.npz")
     run(state, photos, out)
     weights = out / "rustvid-student.npz"
-    network.save_weights(state.folded(), weights)
+    network.save_weights(state.ready(), weights)
     weights.with_suffix(".md").write_text(card.write(read, len(held_out), config))
     return weights
