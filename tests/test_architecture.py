@@ -32,6 +32,7 @@ OWNERS = {
     "av": ("video/*", "training/*", "demo.py"),
     "keras": (
         "method/network.py",
+        "method/efficientnet.py",
         "method/student.py",
         "method/classify.py",
         "method/localise.py",

@@ -107,7 +107,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no pickle at all", b"\x80\x02K\x01."])
 def test_other_files_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(ModelError, match="w.pth"):
+    with pytest.raises(ModelError, match=r"w\.pth"):
         imagenet.read_tensors(tmp_path / "w.pth")
 
 

@@ -1,4 +1,4 @@
-"""The student: an encoder that has seen the world, and a U-Net's other half; every pixel in one pass.
+"""The student: an encoder that has seen the world, and a U-Net's other half; pixels in one pass.
 
 Input (B, H, W, 3) float32, RGB scaled x / 127.5 - 1, H and W multiples of 32. Output a dict:
 "probability" (B,) float32 in [0, 1], p(corrosion) of the whole picture; "evidence" (B, H/2, W/2)

@@ -69,7 +69,7 @@ def view(
 
 
 def texture(rng: np.random.Generator, patch: Image, size: int) -> Floats:
-    """The patch (h, w, 3) enlarged, turned and mirrored until it fills (s, s): (s, s, 3) float32."""
+    """The patch (h, w, 3) enlarged, turned and mirrored to fill the picture: (s, s, 3) float32."""
     scale = np.exp(rng.uniform(-0.5, 0.7))
     angle = rng.choice([0, 0, 90, 180, rng.uniform(0, 360)])
     height, width = patch.shape[:2]

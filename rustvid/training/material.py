@@ -1,10 +1,10 @@
 """What composites are made of: textures that are rust, and textures that only look like it.
 
-All that is known is image labels and that iron oxides are orange, brown or red. The colour likelihood is
-how much oftener such a colour occurs in corroded than in clean photos, sharpened by expectation
-maximisation, for a corroded photo is a mixture of rust and background. Textured windows of
-corroded photos that are rust-coloured all over are material; rust-coloured windows of clean
-photos are decoys.
+All that is known is image labels and that iron oxides are orange, brown or red. The colour
+likelihood is how much oftener such a colour occurs in corroded than in clean photos, sharpened by
+expectation maximisation, for a corroded photo is a mixture of rust and background. Textured
+windows of corroded photos that are rust-coloured all over are material; rust-coloured windows of
+clean photos are decoys.
 """
 
 from __future__ import annotations
