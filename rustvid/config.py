@@ -113,10 +113,11 @@ class CrfConfig:
 
 @dataclass(frozen=True)
 class RefineConfig:
-    method: Literal["auto", "advanced", "crf", "threshold", "student"] = option(
+    method: Literal["auto", "advanced", "crf", "kmeans", "threshold", "student"] = option(
         "auto",
         "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
-        "erosion, CRF; crf: threshold, CRF; threshold: eq. 8-9 alone; "
+        "erosion, CRF; crf: threshold, CRF; kmeans: advanced without its CRF; "
+        "threshold: eq. 8-9 alone; "
         "student: a student's own pixels above level",
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)

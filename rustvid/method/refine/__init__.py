@@ -1,6 +1,7 @@
 """Refine: one frame's evidence map and picture → its mask. NumPy and OpenCV, no TensorFlow.
 
 evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─► CRF 10    "advanced"
+                               │                      └─► done          "kmeans"
                                └───────────────────────────► CRF 25    "crf"
                                └─► done                                "threshold"
          └► above the level, done                                      "student"
@@ -41,10 +42,12 @@ def refine(
     if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
     picture = _working_picture(image, size)
-    if method == "advanced":
+    if method in ("advanced", "kmeans"):
         mask = _trimmed(picture, mask, config)
         if not mask.any():
             return mask
+    if method == "kmeans":
+        return (mask > 0).astype(np.uint8)
     iterations = config.iterations or ITERATIONS[method]
     return crf(picture, mask, config.crf, iterations)
 
