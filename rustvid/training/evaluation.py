@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,16 @@ def mask_sheet(
     names = {report.names[index] for indices in picked.values() for index in indices}
     again = {e.name: (e, mask) for e, mask in masks.final_masks(chosen, model, config, names)}
     probability = dict(zip(report.names, found.probability, strict=True))
-    rows: list[Sequence[Tile]] = []
+    columns: list[list[Sequence[Tile]]] = []
     for kind, indices in picked.items():
+        columns.append([])
         for index in indices:
             name = report.names[index]
-            example, mask = again[name]
             told = (f"{kind}: {name}", f"p {probability[name]:.2f}")
-            rows.append(_mask_row(example, mask, told, report.counts[index]))
+            columns[-1].append(_mask_row(*again[name], told, report.counts[index]))
+    rows = [
+        [tile for part in parts for tile in part] for parts in zip_longest(*columns, fillvalue=())
+    ]
     return sheets.save(sheets.sheet(rows), out / f"{chosen.name}.png")
 
 

@@ -52,16 +52,19 @@ def shrunk(image: Image) -> Image:
 
 def sheet(rows: Sequence[Sequence[Tile]]) -> Image:
     """(h, w, 3) uint8 RGB: every row of tiles below the one before, on white."""
+    heights = [max((shrunk(tile.image).shape[0] for tile in row), default=0) for row in rows]
     columns = max((len(row) for row in rows), default=1)
-    step_x, step_y = TILE + _GAP, TILE + _TEXT + _GAP
-    page = np.full((step_y * len(rows) + _GAP, step_x * columns + _GAP, 3), 255, np.uint8)
-    for number, row in enumerate(rows):
+    height = _GAP + sum(tallest + _TEXT + _GAP for tallest in heights)
+    page = np.full((height, (TILE + _GAP) * columns + _GAP, 3), 255, np.uint8)
+    y = _GAP
+    for row, tallest in zip(rows, heights, strict=True):
         for column, tile in enumerate(row):
-            y, x = _GAP + number * step_y, _GAP + column * step_x
+            x = _GAP + column * (TILE + _GAP)
             image = shrunk(tile.image)
             page[y : y + image.shape[0], x : x + image.shape[1]] = image
             for line, text in enumerate(tile.text[:2]):
                 _write(page, text, x, y + image.shape[0] + 13 + 15 * line)
+        y += tallest + _TEXT + _GAP
     return page
 
 
