@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rustvid.config import RefineConfig
 from rustvid.frames import Refined, Trust
-from rustvid.method.refine.threshold import dynamic_threshold
+from rustvid.method.refine import level_of
 
 ALL_RUST = "all-rust"  # the mask is nearly the whole frame
 EXCEEDS_HEAT = "mask-exceeds-heat"  # the mask is much larger than what is hot
@@ -42,24 +42,25 @@ def trust(refined: Refined, config: RefineConfig) -> Trust | None:
     probability = refined.probability
     if probability is None or refined.mask_from != "analysed":
         return None
-    if refined.evidence is None:
-        return Trust(1.0 - TYPICAL_AREA * probability, ())
-    level = config.level if config.method == "student" else dynamic_threshold(refined.evidence)
-    return judge(refined.frame.image, probability, refined.evidence, refined.working_mask, level)
+    image, mask = refined.frame.image, refined.working_mask
+    return judge(image, probability, refined.evidence, mask, config)
 
 
 def judge(
     image: NDArray[np.uint8],
     probability: float,
-    evidence: NDArray[np.float32],
+    evidence: NDArray[np.float32] | None,
     mask: NDArray[np.uint8],
-    level: float,
+    config: RefineConfig,
 ) -> Trust:
-    """Flags and confidence of one corroded frame.
+    """Flags and confidence of one frame.
 
-    image: (h, w, 3) uint8 RGB; evidence: (h', w') float32 in [0, 1]; mask: (s, s) uint8 0 or 1,
-    all of the same view; level: evidence from which a pixel counts as hot
+    image: (h, w, 3) uint8 RGB; evidence: (h', w') float32 in [0, 1], None where the frame is not
+    called corroded; mask: (s, s) uint8 0 or 1; all of the same view
     """
+    if evidence is None:
+        return Trust(1.0 - TYPICAL_AREA * probability, ())
+    level = level_of(evidence, config)
     heat = cv2.resize(evidence, (GRID, GRID), interpolation=cv2.INTER_LINEAR)
     marked = cv2.resize(mask, (GRID, GRID), interpolation=cv2.INTER_NEAREST) > 0
     picture = cv2.resize(image, (GRID, GRID), interpolation=cv2.INTER_NEAREST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.config import Config, RefineConfig
+from rustvid.frames import Trust
+from rustvid.method import trust
 from rustvid.method.classify import Network
 from rustvid.method.refine import refine
 from rustvid.report.area import enlarged
@@ -51,6 +54,11 @@ def stages(config: RefineConfig, kind: str) -> dict[str, RefineConfig]:
     if config.method not in ("auto", *(stage.method for stage in found.values())):
         found[config.method] = config
     return found
+
+
+def finite(value: float) -> float | None:
+    """For JSON, where there is no nan."""
+    return None if np.isnan(value) else round(value, 5)
 
 
 @dataclass
@@ -138,12 +146,11 @@ class MaskReport:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it for JSON; of footage without rust there is no IoU."""
-        clean = None if np.isnan(self.clean_marked) else round(self.clean_marked, 5)
         found: dict[str, Any] = {
             "pictures": len(self.counts),
             "marked": round(self.marked, 5),
             "clean_pictures": len(self.clean),
-            "clean_marked": clean,
+            "clean_marked": finite(self.clean_marked),
             "ms": round(self.milliseconds, 2),
         }
         if self.has_rust:
@@ -153,18 +160,33 @@ class MaskReport:
 
 @dataclass(frozen=True)
 class SetReport:
-    """One set: of every method its report; the p(corrosion) of every picture; called: the share
-    of pictures with p above the threshold."""
+    """One set: of every method its report; of every picture p(corrosion) and how far the last
+    stage's mask is to be trusted; called: the share of pictures with p above the threshold."""
 
     name: str
     methods: dict[str, MaskReport]
     probability: NDArray[np.float64]
+    trusts: list[Trust]
     called: float
+
+    @property
+    def trust_correlation(self) -> float:
+        """Rank correlation of confidence and area error over pictures; −1 is best, nan where
+        there is nothing to compare."""
+        errors = list(self.methods.values())[-1].area_errors
+        return metrics.spearman(np.array([t.confidence for t in self.trusts]), errors)
+
+    @property
+    def flags(self) -> dict[str, int]:
+        """Pictures with each failure mode."""
+        return dict(Counter(flag for found in self.trusts for flag in found.flags))
 
     def as_dict(self) -> dict[str, Any]:
         """All of it for JSON."""
         return {
             "called": round(self.called, 5),
+            "confidence_to_area_error": finite(self.trust_correlation),
+            "flags": self.flags,
             "methods": {label: report.as_dict() for label, report in self.methods.items()},
         }
 
@@ -178,6 +200,8 @@ def judge(name: str, examples: Iterable[Example], model: Network, config: Config
     chosen = stages(config.refine, model.kind)
     reports = {FLOOR: MaskReport()} | {label: MaskReport() for label in chosen}
     probabilities: list[float] = []
+    trusts: list[Trust] = []
+    last = list(chosen.values())[-1]
     before = model.seconds
     for example, probability, evidence in looks(examples, model, lambda e: e.image):
         probabilities.append(probability)
@@ -189,10 +213,13 @@ def judge(name: str, examples: Iterable[Example], model: Network, config: Config
             with _stopwatch(reports[label]):
                 mask = gated(picture, probability, evidence, config, stage)
             reports[label].add(example, mask)
+        hot = evidence if probability > config.model.threshold else None
+        trusts.append(trust.judge(picture, probability, hot, mask, last))
     for label in chosen:
         reports[label].seconds += model.seconds - before
     answers = np.array(probabilities)
-    return SetReport(name, reports, answers, float(np.mean(answers > config.model.threshold)))
+    called = float(np.mean(answers > config.model.threshold))
+    return SetReport(name, reports, answers, trusts, called)
 
 
 def gated(

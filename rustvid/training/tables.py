@@ -106,8 +106,22 @@ def source_rows(report: ClassReport) -> Rows:
 
 
 def mask_report(reports: Iterable[SetReport]) -> str:
-    """One table of all sets and methods."""
-    return rendered("masks", MASK_HEADER, mask_rows(reports), _NOTE)
+    """One table of all sets and methods, and how the confidence did."""
+    found = list(reports)
+    told = [rendered("masks", MASK_HEADER, mask_rows(found), _NOTE)]
+    return "\n".join([*told, *(line for report in found if (line := trust_line(report)))])
+
+
+def trust_line(report: SetReport) -> str:
+    """Confidence against area error, and the flags, of a set; "" where there is neither."""
+    said = []
+    if not np.isnan(report.trust_correlation):
+        said.append(
+            f"confidence against area error, rank correlation {report.trust_correlation:.2f}"
+        )
+    if report.flags:
+        said.append("flagged: " + ", ".join(f"{n} {name}" for name, n in report.flags.items()))
+    return f"{report.name}: {'; '.join(said)}" if said else ""
 
 
 def mask_rows(reports: Iterable[SetReport]) -> Rows:

@@ -38,7 +38,7 @@ def refine(
     heat = threshold.enlarge(evidence, size)
     if method == "student":
         return (heat > config.level).astype(np.uint8)
-    mask = threshold.filtered(heat, threshold.dynamic_threshold(evidence))
+    mask = threshold.filtered(heat, level_of(evidence, config))
     if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
     picture = _working_picture(image, size)
@@ -50,6 +50,13 @@ def refine(
         return (mask > 0).astype(np.uint8)
     iterations = config.iterations or ITERATIONS[method]
     return crf(picture, mask, config.crf, iterations)
+
+
+def level_of(evidence: NDArray[np.float32], config: RefineConfig) -> float:
+    """From which evidence a pixel may be corroded: a student's level, or a heat map's threshold."""
+    if config.method == "student":
+        return config.level
+    return threshold.dynamic_threshold(evidence) if config.threshold is None else config.threshold
 
 
 def _working_picture(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
