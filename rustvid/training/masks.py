@@ -202,6 +202,8 @@ def judge(name: str, examples: Iterable[Example], model: Network, config: Config
     probabilities: list[float] = []
     trusts: list[Trust] = []
     last = list(chosen.values())[-1]
+    width, height = model.size
+    model.look([np.zeros((height, width, 3), np.uint8)])  # the first look compiles: not its time
     before = model.seconds
     for example, probability, evidence in looks(examples, model, lambda e: e.image):
         probabilities.append(probability)
