@@ -98,7 +98,8 @@ def evaluate_segment(
     out: folder for a sheet of the best, median and worst pictures of every set: NAME.png
     """
     for chosen in sets:
-        next(iter(chosen))  # what is wrong with a set is told before the model loads
+        if next(iter(chosen), None) is None:  # what is wrong is told before the model loads
+            raise UsageError(f"{chosen.path}: holds no picture")
     if out:
         _made(out)
     model = model or Model(config.model, config.localise.score)

@@ -129,26 +129,29 @@ def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
     no rust."""
     truth = masks_of(path)
     masks: Iterator[Bools] = _masks(truth) if truth.exists() else iter(())
+    for index, frame in enumerate(_frames(path)):
+        mask = next(masks, None)
+        if index % every:
+            continue
+        if truth.exists() and mask is None:
+            raise UsageError(f"{truth}: ends before frame {index} of {path.name}")
+        decoded = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        image = np.ascontiguousarray(decoded, np.uint8)
+        second = f"{path.stem}/{int(frame.time or 0)} s"
+        empty = np.zeros(image.shape[:2], bool) if mask is None else mask
+        yield Example(f"{path.stem}/{index}", image, empty, second)
+
+
+def _masks(path: Path) -> Iterator[Bools]:
+    for frame in _frames(path):
+        yield np.asarray(frame.to_ndarray(format="gray") > 127)
+
+
+def _frames(path: Path) -> Iterator[av.VideoFrame]:
     try:
         with av.open(str(path)) as film:
             if not film.streams.video:
                 raise UsageError(f"{path}: holds no film")
-            for index, frame in enumerate(film.decode(video=0)):
-                mask = next(masks, None)
-                if index % every:
-                    continue
-                if truth.exists() and mask is None:
-                    raise UsageError(f"{truth}: ends before frame {index} of {path.name}")
-                decoded = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-                image = np.ascontiguousarray(decoded, np.uint8)
-                second = f"{path.stem}/{int(frame.time or 0)} s"
-                empty = np.zeros(image.shape[:2], bool) if mask is None else mask
-                yield Example(f"{path.stem}/{index}", image, empty, second)
+            yield from film.decode(video=0)
     except av.error.FFmpegError as exc:
         raise SourceError(f"{path}: cannot be read as film ({exc.strerror})") from exc
-
-
-def _masks(path: Path) -> Iterator[Bools]:
-    with av.open(str(path)) as film:
-        for frame in film.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="gray") > 127)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rustvid.errors import UsageError
+from rustvid.errors import SinkError, UsageError
 from rustvid.training import metrics
 from rustvid.training.evaluate import ClassReport
 
@@ -38,7 +38,10 @@ def _figure(width: float, height: float, panels: int = 1) -> tuple[Any, list[Any
 
 
 def _saved(figure: Any, path: Path) -> Path:
-    figure.savefig(path, dpi=_DOTS)
+    try:
+        figure.savefig(path, dpi=_DOTS)
+    except OSError as exc:
+        raise SinkError(f"{path}: cannot be written ({exc.strerror}); check the folder") from exc
     return path
 
 
