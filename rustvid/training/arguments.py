@@ -13,7 +13,7 @@ Adder = Callable[[argparse.ArgumentParser], None]
 def add_evaluate(commands: Any, configuration: Adder, classify: Handler, segment: Handler) -> None:
     """`rustvid evaluate classify DATA` and `rustvid evaluate segment DATA …`."""
     evaluate = commands.add_parser("evaluate", help="judge a model on photos or masks of your own")
-    kinds = evaluate.add_subparsers(metavar="WHAT", required=True)
+    kinds = evaluate.add_subparsers(metavar="WHAT", required=True, help="what to judge")
     of_photos = kinds.add_parser("classify", help="p(corrosion) of photos with labels")
     of_photos.add_argument("data", metavar="DATA", help="folder of corrosion/ and not_corrosion/")
     _add_common(of_photos, configuration)
