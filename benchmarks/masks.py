@@ -1,101 +1,99 @@
-"""Masks of every method on every set with pixel masks, and on footage without rust.
+"""Masks of a model at every stage, on every set with true masks and on footage without rust.
 
-    python benchmarks/masks.py --data ../shared [--half final] [--weights FILE ...]
+    python benchmarks/masks.py --data ../shared [--half final] [--model NAME ...] [--json FILE]
 
-Prints a table: pooled intersection over union with its 95 % bootstrap interval over pictures,
-precision, recall, mean area error in points, pictures with p(corrosion) > 0.5; for clean footage
-the share of frames with more than 0.1 % of their pixels marked. `--half` chooses the half of
-segment/bridge and segment/mixed: "tune" is for choosing, "final" for reporting.
+Prints one Markdown table: `rustvid evaluate segment` of all sets, for several models, sizes or
+configurations. `--half` chooses the half of segment/bridge and segment/mixed: "tune" is for
+choosing, "final" for reporting.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Iterable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import machine
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(machine.ROOT))
 
-from rustvid.training import evaluate  # noqa: E402
+from rustvid.cli import config_path
+from rustvid.config import Config, apply, load
+from rustvid.method.classify import Model
+from rustvid.training import masks, tables
+from rustvid.training.examples import HALVES, ExampleSet
 
-Sets = dict[str, Callable[[], Iterable[evaluate.Example]]]
-SHIPPED = ROOT / "rustvid" / "method" / "weights" / "rustvid-student.npz"
+FILMS = {  # every Nth frame, times --every
+    "bridge_flyover": 3,
+    "rusty_truck": 1,
+    "city_drone_clean": 1,
+    "brick_facade_trick": 1,
+}
 
 
-def rusty_sets(data: Path, half: str, every: int) -> Sets:
-    """Sets with rust, each a function that reads it anew."""
-    photos, videos = data / "data" / "segment", data / "video"
+def sets(data: Path, half: str, every: int) -> list[ExampleSet]:
+    """The photographs, then the films."""
+    photos = [ExampleSet(data / "data" / "segment" / name, half) for name in ("bridge", "mixed")]
+    films = [
+        ExampleSet(data / "video" / f"{name}.mp4", every=every * times)
+        for name, times in FILMS.items()
+    ]
+    return photos + films
+
+
+def configurations(args: argparse.Namespace) -> dict[str, Config]:
+    """Name → configuration: every model at every size."""
+    base = Config()
+    for name in args.config:
+        base = load(config_path(name), base)
+    for assignment in args.set:
+        base = apply(base, assignment)
     return {
-        "bridge": partial(evaluate.photo_examples, photos / "bridge", half),
-        "mixed": partial(evaluate.photo_examples, photos / "mixed", half),
-        "bridge_flyover": partial(
-            evaluate.video_examples, videos / "bridge_flyover.mp4", 3 * every
-        ),
-        "rusty_truck": partial(evaluate.video_examples, videos / "rusty_truck.mp4", every),
+        f"{Path(name).stem}{f' {size}' if size else ''}": replace(
+            base, model=replace(base.model, name=name, size=size or base.model.size)
+        )
+        for name in args.model or [base.model.name]
+        for size in args.size
     }
-
-
-def clean_sets(data: Path, every: int) -> Sets:
-    """Footage without rust."""
-    names = ("city_drone_clean", "brick_facade_trick")
-    films = {name: data / "video" / f"{name}.mp4" for name in names}
-    return {name: partial(evaluate.video_examples, film, every) for name, film in films.items()}
-
-
-def methods(args: argparse.Namespace) -> dict[str, tuple[evaluate.Method, float, float]]:
-    """Name → method, evidence level, least p(corrosion)."""
-    table: dict[str, tuple[evaluate.Method, float, float]] = {
-        "HSV rule": (evaluate.hsv_rule, 0.5, 0.0)
-    }
-    for path in args.weights:
-        model = evaluate.load_student(path)
-        for size in args.size:
-            seen = evaluate.student_method(model, size, args.keep_aspect)
-            table[f"{path.stem} {size}"] = (seen, args.level, args.least_probability)
-    return table
-
-
-def row(name: str, method: str, report: evaluate.MaskReport) -> str:
-    """One line of the table."""
-    count, (low, high) = report.pooled, report.interval()
-    called = float(np.mean(np.array(report.probabilities) > 0.5))
-    return (
-        f"| {name} | {method} | {count.iou:.3f} ({low:.2f}–{high:.2f}) | {count.precision:.2f} "
-        f"| {count.recall:.2f} | {report.area_error:.1f} | {called:.2f} | {report.marked:.3f} "
-        f"| {len(report.counts)} |"
-    )
 
 
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, required=True, help="folder of data/ and video/")
-    parser.add_argument("--half", choices=("tune", "final", "all"), default="final")
-    parser.add_argument("--weights", type=Path, nargs="+", default=[SHIPPED])
-    parser.add_argument("--size", type=int, nargs="+", default=[576])
-    parser.add_argument("--keep-aspect", action="store_true", help="size² pixels, not a square")
-    parser.add_argument("--level", type=float, default=0.25, help="evidence that marks a pixel")
-    parser.add_argument("--least-probability", type=float, default=0.5)
-    parser.add_argument("--every", type=int, default=4, help="look at every Nth frame of a video")
+    parser.add_argument("--data", type=Path, default=machine.ROOT.parent / "shared")
+    parser.add_argument("--half", choices=HALVES, default="final")
+    parser.add_argument("--model", nargs="+", help="shipped names or .npz files")
+    parser.add_argument("--size", type=int, nargs="+", default=[0], help="0: the model's own")
+    parser.add_argument("--config", action="append", default=[], metavar="NAME|FILE")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--every", type=int, default=4, help="look at every Nth frame of a film")
+    parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
 
 
 def main() -> None:
     """Print the table."""
     args = arguments()
-    print("| set | method | pooled IoU | precision | recall | area error | p > 0.5 | marked | n |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    sets = rusty_sets(args.data, args.half, args.every) | clean_sets(args.data, args.every)
-    chosen = methods(args)
-    for name, examples in sets.items():
-        for label, (method, level, least) in chosen.items():
-            report = evaluate.judge(examples(), method, level, least)
-            print(row(name, label, report), flush=True)
+    found: dict[str, object] = {"machine": machine.facts(), "half": args.half, "every": args.every}
+    print(tables.markdown(tables.MASK_HEADER, []), flush=True)
+    told: list[str] = []
+    for number, (label, config) in enumerate(configurations(args).items()):
+        model = Model(config.model, config.localise.score)
+        found[label] = {"sha256": model.digest, "precision": model.precision, "sets": {}}
+        for chosen in sets(args.data, args.half, args.every):
+            report = masks.judge(chosen.name, chosen, model, config)
+            found[label]["sets"][chosen.name] = report.as_dict()  # type: ignore[index]
+            for row in tables.mask_rows([report]):
+                if row[1] == masks.FLOOR and number:
+                    continue  # the floor is the same for every model
+                row[1] = row[1] if row[1] == masks.FLOOR else f"{label}: {row[1]}"
+                print(f"| {' | '.join(row)} |", flush=True)
+            told.append(f"{label}: {tables.trust_line(report)}")
+    print("", *told, sep="\n")
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,14 +20,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rustvid import __version__
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
+from rustvid.training.arguments import add_evaluate, add_tune
 
 if TYPE_CHECKING:
     from rustvid.frames import Measured
     from rustvid.report.summary import Summary
+    from rustvid.training.evaluation import Evaluation
+    from rustvid.training.examples import ExampleSet
 
 C = TypeVar("C")
 
-COMMANDS = ("run", "demo", "models", "config", "train")
+COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune")
 
 _EPILOG = """\
 examples:
@@ -109,6 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--out", required=True, metavar="DIR", help="weights, card, state and log")
     _add_configuration(train)
     train.set_defaults(handler=_train)
+    add_evaluate(commands, _add_configuration, _evaluate_classify, _evaluate_segment)
+    add_tune(commands, _add_configuration, _tune)
     return parser
 
 
@@ -335,4 +340,46 @@ def _train(options: argparse.Namespace) -> int:
     _print(
         f"wrote {train(Path(options.data), Path(options.out), _changed(TrainConfig(), options))}"
     )
+    return 0
+
+
+def _evaluate_classify(options: argparse.Namespace) -> int:
+    with _library_chatter(wanted=False):
+        from rustvid.training.evaluation import evaluate_classify
+    out = Path(options.out) if options.out else None
+    _show(evaluate_classify(Path(options.data), _configuration_of_model(options), out), options)
+    return 0
+
+
+def _evaluate_segment(options: argparse.Namespace) -> int:
+    with _library_chatter(wanted=False):
+        from rustvid.training.evaluation import evaluate_segment
+    out = Path(options.out) if options.out else None
+    _show(evaluate_segment(_sets(options), _configuration_of_model(options), out), options)
+    return 0
+
+
+def _sets(options: argparse.Namespace) -> list[ExampleSet]:
+    from rustvid.training.examples import ExampleSet
+
+    return [ExampleSet(Path(path), options.half, options.every) for path in options.data]
+
+
+def _configuration_of_model(options: argparse.Namespace) -> Config:
+    config = _changed(Config(), options)
+    quoted = json.dumps(options.model)
+    return _named("--model", config, f"model.name={quoted}") if options.model else config
+
+
+def _show(found: Evaluation, options: argparse.Namespace) -> None:
+    written = [*found.outputs, *([found.write_json(Path(options.json))] if options.json else [])]
+    _print("\n".join([found.text, *(f"wrote {path}" for path in written)]))
+
+
+def _tune(options: argparse.Namespace) -> int:
+    with _library_chatter(wanted=False):
+        from rustvid.training.tune import tune
+    config = _configuration_of_model(options)
+    found = tune(_sets(options), config, options.trials, options.pictures)
+    _print(f"{found.text}\nwrote {found.write(Path(options.out))}")
     return 0

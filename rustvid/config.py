@@ -113,10 +113,11 @@ class CrfConfig:
 
 @dataclass(frozen=True)
 class RefineConfig:
-    method: Literal["auto", "advanced", "crf", "threshold", "student"] = option(
+    method: Literal["auto", "advanced", "crf", "kmeans", "threshold", "student"] = option(
         "auto",
         "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
-        "erosion, CRF; crf: threshold, CRF; threshold: eq. 8-9 alone; "
+        "erosion, CRF; crf: threshold, CRF; kmeans: advanced without its CRF; "
+        "threshold: eq. 8-9 alone; "
         "student: a student's own pixels above level",
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
@@ -125,6 +126,12 @@ class RefineConfig:
     )
     level: float = option(
         0.25, "student: a pixel is corroded above this probability", low=0, high=1
+    )
+    threshold: float | None = option(
+        None,
+        "heat above which a classifier's mask begins; null: eq. 8's, of each frame",
+        low=0,
+        high=1,
     )
     kmeans_pixels: int = option(
         8192, "K-means learns its two colours from so many pixels; 0: from all", low=0
@@ -210,6 +217,22 @@ def apply(config: C, assignment: str) -> C:
 def as_dict(config: Any) -> dict[str, Any]:
     """The configuration as plain nested dictionaries, for JSON."""
     return dataclasses.asdict(config)
+
+
+def differences(config: Any, base: Any) -> dict[str, Any]:
+    """What `config` holds that `base` does not, nested as in YAML."""
+    found: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value, other = getattr(config, item.name), getattr(base, item.name)
+        changed = differences(value, other) if dataclasses.is_dataclass(value) else value
+        if value != other:
+            found[item.name] = changed
+    return found
+
+
+def as_yaml(tree: Mapping[str, Any]) -> str:
+    """Nested dictionaries as YAML that `load` reads; empty where there is nothing."""
+    return yaml.safe_dump(dict(tree), sort_keys=False) if tree else ""
 
 
 def document(config: Any) -> str:

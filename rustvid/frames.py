@@ -159,15 +159,28 @@ class Area:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """How far to trust a mask (method/trust.py).
+
+    confidence: in [0, 1], orders frames by their expected error of area; flags: the failure modes
+    that strike, by name
+    """
+
+    confidence: float
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Measured:
     """The end of the line: a frame, its mask at the size of the source, and its area.
 
-    mask: (h, w) uint8 0 or 1, upright
+    mask: (h, w) uint8 0 or 1, upright; trust: None where the mask was tracked or failed
     """
 
     refined: Refined
     mask: NDArray[np.uint8]
     area: Area
+    trust: Trust | None = None
 
     @property
     def frame(self) -> Frame:

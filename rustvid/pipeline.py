@@ -24,6 +24,7 @@ from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.method.classify import Model, Network, classify
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
+from rustvid.method.trust import trust
 from rustvid.preflight import Paths, preflight
 from rustvid.render import render
 from rustvid.report.area import measure
@@ -123,7 +124,7 @@ class _Line:
         localised = classify(chosen, self.model, self.config.model.threshold)
         refined = self._refined(localised)
         for result in track(refined):
-            yield measure(result)
+            yield measure(result, trust(result, self.config.refine))
 
     def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
         for outcome in self.pool.map(map(_task, localised)):

@@ -44,7 +44,7 @@ OWNERS = {
     "multiprocessing": ("workers.py",),
     "concurrent": ("workers.py",),
     "subprocess": (),
-    "rich": ("progress.py",),
+    "rich": ("progress.py", "training/tables.py"),
     "argparse": ("cli.py", "training/*"),
     "yaml": ("config.py",),
     "csv": ("report/csv.py", "training/*"),

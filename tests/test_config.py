@@ -199,7 +199,10 @@ def test_an_empty_file_changes_nothing(text: str, tmp_path: Path) -> None:
         ("refine: {size: 5.5}", "refine.size must be a whole number, received 5.5"),
         ("refine: {size: true}", "refine.size must be a whole number, received True"),
         ("refine: {size: large}", "refine.size must be a whole number, received 'large'"),
-        ("refine: {method: magic}", "advanced, crf, threshold or student, received 'magic'"),
+        (
+            "refine: {method: magic}",
+            "advanced, crf, kmeans, threshold or student, received 'magic'",
+        ),
         ("refine: {method: [crf]}", "or student, received ['crf']"),
         ("refine: 5", "refine is a section of keys, received 5"),
         ("refine:", "refine is a section of keys, received None"),

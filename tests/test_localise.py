@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rustvid.method import network
-from rustvid.method.localise import grad_cam_plus_plus
+from rustvid.method.localise import grad_cam, grad_cam_plus_plus, signed_evidence
 from rustvid.method.models import find, read_weights
 
 Array = NDArray[Any]
@@ -214,3 +214,27 @@ def test_the_maps_of_a_batch_do_not_know_each_other() -> None:
         np.testing.assert_allclose(
             both[alone], grad_cam_plus_plus(features[alone], g, p[alone], "sigmoid"), atol=1e-6
         )
+
+
+def test_grad_cam_is_the_mean_gradient_of_each_filter_by_tape() -> None:
+    before_relu, weights = small_map(3)
+    moved = tf.constant(before_relu)
+    with tf.GradientTape() as tape:
+        tape.watch(moved)
+        logit = tf.reduce_sum(tf.nn.relu(moved) * weights)
+    gradient = tape.gradient(logit, moved).numpy()
+    features = np.maximum(before_relu, 0)
+    heat = np.maximum((gradient.mean(axis=(0, 1)) * features).sum(axis=-1), 0)
+    found = grad_cam(features[None].astype(np.float32), weights[None].astype(np.float32))
+    np.testing.assert_allclose(np.asarray(found)[0], heat / heat.max(), atol=1e-5)
+
+
+def test_signed_evidence_adds_up_to_the_logit_and_keeps_what_speaks_against() -> None:
+    before_relu, weights = small_map(4)
+    features = np.maximum(before_relu, 0).astype(np.float32)[None]
+    found = np.asarray(signed_evidence(features, weights[None].astype(np.float32)))[0]
+    parts = (features[0] * weights).sum(axis=-1)
+    assert (np.sign(found - 0.5) == np.sign(parts)).all() and found.min() < 0.5
+    assert max(found.max(), 1 - found.min()) == pytest.approx(1)
+    scale = abs(parts).max()
+    assert ((found - 0.5) * 2 * scale).sum() == pytest.approx(parts.sum(), rel=1e-4)

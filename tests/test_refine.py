@@ -18,7 +18,7 @@ from rustvid.method import refine as package
 from rustvid.method.refine import kmeans, refine, threshold
 
 Array = NDArray[Any]
-METHODS = ("advanced", "crf", "threshold", "student")
+METHODS = ("advanced", "crf", "kmeans", "threshold", "student")
 STEEL, RUST = (120, 140, 160), (150, 75, 35)
 
 
@@ -267,3 +267,23 @@ def test_a_worker_loads_no_network_to_refine() -> None:
     ).stdout.split()
     assert "rustvid.method.refine.crf" in loaded
     assert not {"tensorflow", "keras", "av"} & set(loaded)
+
+
+def test_kmeans_is_advanced_without_its_crf() -> None:
+    picture, patch = scene()
+    evidence = blurry(patch)
+    found = refine(picture, evidence, RefineConfig(method="kmeans", size=96, erosion=1))
+    heat = refine(picture, evidence, RefineConfig(method="threshold", size=96))
+    assert (found <= heat).all() and found.sum() < heat.sum()
+    assert (found <= patch).all()  # what was marked of the steel is trimmed away
+    eroded = refine(picture, evidence, RefineConfig(method="kmeans", size=96, erosion=5))
+    assert (eroded == kmeans.erode(found, 5)).all()
+
+
+def test_a_threshold_of_ones_own_takes_the_place_of_eq_8() -> None:
+    picture, patch = scene()
+    evidence = blurry(patch)
+    heat = threshold.enlarge(evidence, 96)
+    for own in (0.2, 0.8):
+        found = refine(picture, evidence, RefineConfig(method="threshold", size=96, threshold=own))
+        assert (found == (heat >= own)).all()

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
+from rustvid.method.classify import Model
 from rustvid.training import (
     batches,
     choose,
@@ -18,6 +20,7 @@ from rustvid.training import (
     data,
     evaluate,
     losses,
+    masks,
     material,
     metrics,
     shapes,
@@ -88,6 +91,88 @@ def test_a_split_depends_on_the_name_alone() -> None:
     assert 150 < len(chosen) < 250
     assert chosen == [name for name in reversed(names) if data.share(name) < 0.1][::-1]
     assert [n for n in names if data.share(n, 1) < 0.1] != chosen
+
+
+def test_a_photo_in_both_classes_is_told_from_one_that_is_repeated(tmp_path: Path) -> None:
+    write_set(tmp_path, 2)
+    (tmp_path / data.CLEAN / "z.png").write_bytes(
+        (tmp_path / data.CORROSION / "0.png").read_bytes()
+    )
+    files = data.PhotoFolder(tmp_path)
+    assert len(list(files)) == 4 and len(files) == 5
+    assert str(files.faults) == "1 in both classes (not_corrosion/z.png)"
+
+
+def test_a_class_by_another_name_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rust").mkdir()
+    (tmp_path / "clean").mkdir()
+    with pytest.raises(UsageError, match="there are: clean, rust; name the classes corrosion and"):
+        data.read_photos(tmp_path)
+
+
+def test_the_weak_pool_is_read_where_there_is_one(tmp_path: Path) -> None:
+    write_set(tmp_path, 2)
+    assert data.read_weak(tmp_path) is None
+    write_set(tmp_path / data.WEAK, 3)
+    weak = data.read_weak(tmp_path)
+    assert weak is not None and len(weak.photos) == 6
+    assert len(data.read_photos(tmp_path).photos) == 4
+
+
+def photo(name: str, image: np.ndarray, corroded: bool = True, source: str = "") -> data.Photo:
+    return data.Photo(name, image, corroded, source)
+
+
+def changed(image: np.ndarray) -> np.ndarray:
+    """The same picture, smaller, brighter and recompressed."""
+    small = cv2.resize(image, (80, 80), interpolation=cv2.INTER_AREA)
+    bright = np.clip(small.astype(float) * 1.1 + 5, 0, 255).astype(np.uint8)
+    return cv2.imdecode(cv2.imencode(".jpg", bright, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 1)
+
+
+def test_near_identical_photos_are_found_and_others_are_not() -> None:
+    photos = [photo(str(n), grainy(RUST, n)) for n in range(30)]
+    copies = [photo(f"copy{n}", changed(photos[n].image)) for n in (3, 7)]
+    assert data.near_pairs(photos, photos) == []
+    assert data.near_pairs(photos, copies) == [(3, 0), (7, 1)]
+    assert not data.near_pairs([photo("a", plain((1, 1, 1)))], [photo("b", plain((9, 9, 9)))])
+
+
+def test_near_identical_photos_stay_on_one_side_of_the_split() -> None:
+    photos = [photo(f"{n}", grainy(RUST, n)) for n in range(40)]
+    photos += [photo(f"copy{n}", changed(photos[n].image)) for n in range(40)]
+    training, held_out = data.split(photos, 0.25)
+    assert len(held_out) == 20 and len(training) == 60
+    assert data.near_pairs(training, held_out) == []
+
+
+def test_the_split_takes_its_share_of_every_class_and_source() -> None:
+    photos = [
+        photo(f"{source}{corroded}{n}", grainy(RUST, 1000 * k + n, 64), corroded, source)
+        for k, (source, corroded, count) in enumerate(
+            [("a", True, 40), ("a", False, 20), ("b", False, 20), ("c", True, 3), ("d", True, 3)]
+        )
+        for n in range(count)
+    ]
+    training, held_out = data.split(photos, 0.2)
+    taken = {(s, c): 0 for s in "abcd" for c in (True, False)}
+    for one in held_out:
+        taken[one.source, one.corroded] += 1
+    assert taken["a", True] == 8 and taken["a", False] == taken["b", False] == 4
+    assert taken["c", True] + taken["d", True] == 1  # 0.6 + 0.6
+    assert sorted(p.name for p in training + held_out) == sorted(p.name for p in photos)
+    assert data.split(photos[::-1], 0.2) == (training, held_out)
+    assert data.split(photos, 0.0)[1] == []
+
+
+def test_sources_are_found_in_the_folder_and_beside_it(tmp_path: Path) -> None:
+    write_set(tmp_path / "train", 1)
+    table = "file,source\ntrain/corrosion/0.png,x\ntest/corrosion/0.png,y\n"
+    (tmp_path / data.SOURCES).write_text(table)
+    assert data.sources(tmp_path / "train") == {"corrosion/0.png": "x"}
+    assert [p.source for p in data.read_photos(tmp_path / "train").photos] == ["x", ""]
+    (tmp_path / "train" / data.SOURCES).write_text('file,source\ncorrosion/0.png,"in, side"\n')
+    assert data.sources(tmp_path / "train") == {"corrosion/0.png": "in, side"}
 
 
 # --- material and composites -----------------------------------------------------------------
@@ -273,27 +358,8 @@ def test_calibration_error_of_an_overconfident_answer() -> None:
 
 def test_the_hsv_rule_marks_rust_and_not_blue() -> None:
     image = np.hstack([plain((150, 80, 45)), plain((40, 80, 200))])
-    evidence = evaluate.hsv_rule(image).evidence
-    assert evidence[:, :96].all() and not evidence[:, 96:].any()
-
-
-def test_judging_scales_the_evidence_to_the_mask() -> None:
-    truth = np.zeros((40, 40), bool)
-    truth[:, 20:] = True
-    example = evaluate.Example("x", plain((0, 0, 0), 80), truth)
-    evidence = np.zeros((10, 10), np.float32)
-    evidence[:, 5:] = 1
-    report = evaluate.judge([example], lambda _: evaluate.Answer(0.4, evidence), 0.5)
-    assert report.pooled.iou == 1 and report.area_error == 0 and report.marked == 1
-    shy = evaluate.judge([example], lambda _: evaluate.Answer(0.4, evidence), 0.5, 0.5)
-    assert shy.pooled.recall == 0 and shy.area_error == 50
-
-
-def test_sizes_are_multiples_of_16_of_the_wanted_area() -> None:
-    assert evaluate.fitted((1080, 1920), 572, False) == (576, 576)
-    height, width = evaluate.fitted((1080, 1920), 720, True)
-    assert height % 16 == width % 16 == 0 and abs(width / height - 16 / 9) < 0.06
-    assert abs(height * width / 720**2 - 1) < 0.05
+    marked = masks.hsv_rule(image)
+    assert marked[:, :96].all() and not marked[:, 96:].any()
 
 
 # --- the whole way ---------------------------------------------------------------------------
@@ -318,8 +384,8 @@ def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
         validation=0.0,
     )
     weights = train.train(tmp_path / "photos", tmp_path / "out", config)
-    method = evaluate.student_method(evaluate.load_student(weights), 96)
-    report = evaluate.classify(data.read_photos(tmp_path / "photos").photos, method)
+    model = Model(ModelConfig(name=str(weights), size=96, precision="float32"))
+    report = evaluate.classify(data.read_photos(tmp_path / "photos").photos, model)
     assert report.auc > 0.95
     assert weights.with_suffix(".md").exists()
     keras.backend.clear_session()

@@ -38,6 +38,30 @@ def grad_cam_plus_plus(features: Any, weights: Any, probability: Any, score: str
     safe = ops.abs(denominator) > 1e-30
     alpha = ops.where(safe, second / ops.where(safe, denominator, 1.0), 0.0)  # eq. 7
     importance = ops.sum(alpha * ops.relu(first), axis=(1, 2), keepdims=True)  # eq. 6
-    heat = ops.relu(ops.sum(importance * features, axis=-1))  # eq. 4
+    return _scaled(ops.relu(ops.sum(importance * features, axis=-1)))  # eq. 4
+
+
+def grad_cam(features: Any, weights: Any) -> Any:
+    """Heat map of corrosion by Grad-CAM (Selvaraju et al.): every filter by its mean gradient.
+
+    Arguments and result as of `grad_cam_plus_plus`.
+    """
+    gradient = weights * ops.cast(features > 0, "float32")
+    importance = ops.mean(gradient, axis=(1, 2), keepdims=True)
+    return _scaled(ops.relu(ops.sum(importance * features, axis=-1)))
+
+
+def signed_evidence(features: Any, weights: Any) -> Any:
+    """What each position adds to the logit of corrosion: Σ_k g A, for and against.
+
+    Grad-CAM++ throws away what speaks against. Arguments as of `grad_cam_plus_plus`; returns
+    (B, h, w) float32 in [0, 1]: ½ speaks neither way, and the strongest position is at 0 or 1.
+    """
+    signed = ops.sum(weights * features, axis=-1)
+    peak = ops.max(ops.abs(signed), axis=(1, 2), keepdims=True)
+    return 0.5 + 0.5 * signed / ops.where(peak > 0, peak, 1.0)
+
+
+def _scaled(heat: Any) -> Any:
     peak = ops.max(heat, axis=(1, 2), keepdims=True)
     return heat / ops.where(peak > 0, peak, 1.0)

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rustvid.frames import Area, Measured, Refined
+from rustvid.frames import Area, Measured, Refined, Trust
 
 
-def measure(refined: Refined) -> Measured:
+def measure(refined: Refined, trust: Trust | None = None) -> Measured:
     """Enlarge the mask to the source's own pixels and measure it there."""
     mask = enlarged(refined.working_mask, refined.frame.picture.upright_shape)
-    return Measured(refined, mask, area_of(mask))
+    return Measured(refined, mask, area_of(mask), trust)
 
 
 def enlarged(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:

@@ -22,12 +22,15 @@ COLUMNS = (
     "area_pct",
     "regions",
     "largest_region_px",
+    "confidence",
+    "flags",
 )
 
 
 def row(result: Measured) -> tuple[str, ...]:
-    """One frame's row; probability is empty where the frame was tracked, not looked at."""
-    probability, area = result.probability, result.area
+    """One frame's row; probability, confidence and flags are empty where the frame was tracked,
+    not looked at."""
+    probability, area, trust = result.probability, result.area, result.trust
     return (
         str(result.frame.index),
         f"{float(result.frame.time):.6f}",
@@ -38,6 +41,8 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * area.share:.4f}",
         str(area.regions),
         str(area.largest),
+        f"{trust.confidence:.4f}" if trust else "",
+        ";".join(trust.flags) if trust else "",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rustvid.errors import RustVidError
-from rustvid.frames import Measured
+from rustvid.frames import Measured, Trust
 
 SOME_FRAMES_FAILED = 6  # exit code
 
@@ -32,6 +32,9 @@ class Summary:
     peak_time: float = 0.0
     elapsed: float = 0.0
     statuses: Counter[str] = field(default_factory=Counter)
+    flags: Counter[str] = field(default_factory=Counter)  # frames with each failure mode
+    least_confidence: float | None = None
+    least_confident_time: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)  # busy seconds of each stage
     outputs: list[Path] = field(default_factory=list)
     kept: list[Path] = field(default_factory=list)
@@ -51,6 +54,13 @@ class Summary:
         self._area_sum += share
         if share > self.peak_area:
             self.peak_area, self.peak_time = share, float(result.frame.time)
+        if result.trust:
+            self._add_trust(result.trust, float(result.frame.time))
+
+    def _add_trust(self, trust: Trust, time: float) -> None:
+        self.flags.update(trust.flags)
+        if self.least_confidence is None or trust.confidence < self.least_confidence:
+            self.least_confidence, self.least_confident_time = trust.confidence, time
 
     @property
     def mean_area(self) -> float:
@@ -83,6 +93,10 @@ class Summary:
             f"{self.analysed} analysed",
             f"busy: {self._shares()}",
         ]
+        if self.least_confidence is not None:
+            at = f"{self.least_confidence:.2f} at {clock(self.least_confident_time)}"
+            flags = ", ".join(f"{count} {name}" for name, count in self.flags.most_common())
+            found.append(f"least confidence: {at}" + (f"; flagged: {flags}" if flags else ""))
         odd = {name: count for name, count in self.statuses.items() if name != "ok"}
         if odd:
             found.append("frames not ok: " + ", ".join(f"{n} {name}" for name, n in odd.items()))
@@ -106,6 +120,9 @@ class Summary:
             "peak_area_pct": round(100 * self.peak_area, 4),
             "peak_time_s": round(self.peak_time, 6),
             "statuses": dict(self.statuses),
+            "flags": dict(self.flags),
+            "least_confidence": _rounded(self.least_confidence),
+            "least_confident_time_s": round(self.least_confident_time, 6),
             "elapsed_s": round(self.elapsed, 3),
             "frames_per_second": round(self.frames_per_second, 2),
             "stage_seconds": {name: round(busy, 3) for name, busy in self.stages.items()},
@@ -123,6 +140,10 @@ class Summary:
     def _shares(self) -> str:
         total = sum(self.stages.values()) or 1.0
         return ", ".join(f"{n} {100 * busy / total:.0f} %" for n, busy in self.stages.items())
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def clock(seconds: float) -> str:

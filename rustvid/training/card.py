@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 
+from rustvid.training import data, tables
 from rustvid.training.data import PhotoSet
+from rustvid.training.evaluate import ClassReport
+from rustvid.training.masks import SetReport
 from rustvid.training.recipe import TrainConfig
 
 
-def write(photos: PhotoSet, held_out: int, config: TrainConfig) -> str:
-    """Markdown with data, recipe, versions and limits; the metrics are added by who measures."""
+def write(photos: PhotoSet, held_out: int, config: TrainConfig, metrics: str = "") -> str:
+    """Markdown with data, recipe, versions and limits; metrics: see `measured`."""
     corroded = len(photos.where(True))
     faults = ", ".join(f"{count} {name}" for name, count in sorted(photos.faults.items()))
+    near = [group for group in data.near_groups(photos.photos) if len(group) > 1]
     recipe = "\n".join(f"| {k} | {v} |" for k, v in dataclasses.asdict(config).items())
     packages = ", ".join(f"{name} {version(name)}" for name in ("keras", "numpy"))
     return f"""# Model card: rustvid-student
@@ -21,7 +26,8 @@ def write(photos: PhotoSet, held_out: int, config: TrainConfig) -> str:
 ## Data
 {corroded} photographs with corrosion, {len(photos.photos) - corroded} without, each with that one
 label and nothing else: no pixel was labelled by hand. Left out: {faults or "none"}.
-{held_out} of these photographs were kept out of training for validation.
+{held_out} of these photographs were kept out of training for validation. {sum(map(len, near))}
+are near-identical to another; those stay together on one side of the split.
 SHA-256 of the listing (names and content): `{photos.listing}`
 
 ## Recipe
@@ -33,4 +39,16 @@ Python {platform.python_version()}, {packages}.
 
 ## Limits
 Trained on web photographs, most without a stated licence, which are not redistributed.
-"""
+{metrics}"""
+
+
+def measured(photos: ClassReport | None = None, sets: Sequence[SetReport] = ()) -> str:
+    """The card's section of metrics, Markdown, of what was evaluated."""
+    parts = ["\n## Metrics"]
+    if photos:
+        values = ", ".join(f"{name} {value}" for name, value in photos.estimates.items())
+        parts.append(f"p(corrosion) on {len(photos.names)} photographs: {values}.")
+    if sets:
+        parts.append(tables.markdown(tables.MASK_HEADER, tables.mask_rows(sets)))
+        parts += [line for found in sets if (line := tables.trust_line(found))]
+    return "\n\n".join(parts) + "\n"

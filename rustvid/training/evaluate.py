@@ -1,198 +1,142 @@
-"""Judging a model on photographs with labels, and masks on photographs and videos with masks."""
+"""Judging p(corrosion) on photographs with labels (paper, eq. 11–14), by the model as it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
-from rustvid.method import models, network, student
-from rustvid.training import data, metrics
-from rustvid.training.data import Image
+from rustvid.method.classify import Network
+from rustvid.training import metrics
+from rustvid.training.data import Image, Photo
+from rustvid.training.metrics import Estimate
 
+T = TypeVar("T")
 Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-HALVES_SEED = 4  # of the split of segment/: chosen before the first training, never changed
-MARKED = 0.001  # share of pixels from which a frame counts as marked
+MISTAKES = 24  # shown on the contact sheet
 
 
-@dataclass(frozen=True)
-class Example:
-    """A picture (h, w, 3) uint8 RGB with its true mask, of any size with the same aspect."""
+def looks(
+    items: Iterable[T], model: Network, image_of: Callable[[T], Image]
+) -> Iterator[tuple[T, float, Floats]]:
+    """Every item with p(corrosion) and evidence (h, w) in [0, 1] of its picture, in order.
 
-    name: str
-    image: Image
-    mask: Bools
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method says of a picture: p(corrosion), and evidence (h', w') in [0, 1]."""
-
-    probability: float
-    evidence: Floats
-
-
-Method = Callable[[Image], Answer]
+    The picture, of any size, is squashed to the model's, as in the pipeline.
+    """
+    waiting: list[T] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == model.batch:
+            yield from _answered(waiting, model, image_of)
+            waiting = []
+    if waiting:
+        yield from _answered(waiting, model, image_of)
 
 
-@dataclass(frozen=True)
-class MaskReport:
-    """Masks of one set at one level, a picture each."""
-
-    counts: list[metrics.Confusion]
-    probabilities: list[float]
-
-    @property
-    def pooled(self) -> metrics.Confusion:
-        """All pixels of all pictures together."""
-        return metrics.pooled(self.counts)
-
-    @property
-    def area_error(self) -> float:
-        """Mean over pictures of |marked − true| area, in percentage points."""
-        return float(np.mean([count.area_error for count in self.counts]))
-
-    @property
-    def marked(self) -> float:
-        """Share of pictures with more than 0.1 % of their pixels marked."""
-        return float(np.mean([count.marked > MARKED for count in self.counts]))
-
-    def interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval, over pictures, of the pooled intersection over union."""
-        return metrics.bootstrap(
-            lambda chosen: metrics.pooled([self.counts[i] for i in chosen]).iou, len(self.counts)
-        )
+def _answered(
+    items: list[T], model: Network, image_of: Callable[[T], Image]
+) -> Iterator[tuple[T, float, Floats]]:
+    answer = model.look([seen(image_of(item), model) for item in items])
+    for number, item in enumerate(items):
+        yield item, float(answer.probability[number]), answer.evidence[number]
 
 
-def half_of(name: str) -> str:
-    """ "tune" or "final", by a hash of "<set>/<photo>"."""
-    return "tune" if data.share(name, HALVES_SEED) < 0.5 else "final"
-
-
-def photo_examples(folder: Path, half: str = "all") -> Iterator[Example]:
-    """Photos with a PNG mask of the same name beside them; any value above 0 is corrosion."""
-    pairs = [(p, p.with_suffix(".png")) for p in sorted(folder.glob("*.jpg"))]
-    pairs = [pair for pair in pairs if pair[1].exists()]
-    if not pairs:
-        raise UsageError(f"{folder}: no .jpg with a .png mask beside it")
-    for path, mask_path in pairs:
-        name = f"{folder.name}/{path.stem}"
-        if half not in ("all", half_of(name)):
-            continue
-        image = data.decode(path.read_bytes())
-        mask = cv2.imread(str(mask_path), cv2.IMREAD_UNCHANGED)
-        if image is None or mask is None:
-            raise UsageError(f"{path}: it or its mask cannot be read")
-        yield Example(name, image, np.asarray(mask.reshape(*mask.shape[:2], -1).max(2) > 0))
-
-
-def video_examples(path: Path, every: int = 1) -> Iterator[Example]:
-    """Every Nth frame with its frame of <name>.masks.mkv; without such a file there is no rust."""
-    truth = path.with_suffix(".masks.mkv")
-    masks: Iterator[Bools] = _masks(truth) if truth.exists() else iter(())
-    with av.open(str(path)) as film:
-        for index, frame in enumerate(film.decode(video=0)):
-            mask = next(masks, None)
-            if index % every:
-                continue
-            if truth.exists() and mask is None:
-                raise UsageError(f"{truth}: ends before frame {index} of {path.name}")
-            image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            yield Example(
-                f"{path.stem}/{index}",
-                image,
-                np.zeros(image.shape[:2], bool) if mask is None else mask,
-            )
-
-
-def _masks(path: Path) -> Iterator[Bools]:
-    with av.open(str(path)) as film:
-        for frame in film.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="gray") > 127)
-
-
-def hsv_rule(image: Image) -> Answer:
-    """The floor: hue < 18 or > 170, saturation > 70, value > 30 (OpenCV's units)."""
-    hue, saturation, value = cv2.split(cv2.cvtColor(image, cv2.COLOR_RGB2HSV))
-    rust = ((hue < 18) | (hue > 170)) & (saturation > 70) & (value > 30)
-    return Answer(float(rust.any()), np.asarray(rust, np.float32))
-
-
-def fitted(shape: tuple[int, int], size: int, keep_aspect: bool) -> tuple[int, int]:
-    """(height, width), multiples of 32, of about size² pixels; a square unless keep_aspect."""
-    height, width = shape
-    scale = size / (height * width) ** 0.5
-    wanted = (height * scale, width * scale) if keep_aspect else (size, size)
-    return max(32, round(wanted[0] / 32) * 32), max(32, round(wanted[1] / 32) * 32)
-
-
-def student_method(model: Any, size: int, keep_aspect: bool = False) -> Method:
-    """The student as a method: the picture scaled to about size² pixels, one pass."""
-
-    def answer(image: Image) -> Answer:
-        height, width = fitted(image.shape[:2], size, keep_aspect)
-        seen = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        found = model(seen[None].astype(np.float32) / 127.5 - 1)
-        return Answer(float(found["probability"][0]), np.asarray(found["evidence"][0], np.float32))
-
-    return answer
-
-
-def load_student(weights: Path) -> Any:
-    """The shipped network with these weights, ready to be called."""
-    model = student.build()
-    network.assign_weights(model, models.read_weights(weights), str(weights))
-    return lambda x: model(x, training=False)
-
-
-def judge(
-    examples: Iterable[Example], method: Method, level: float, least_probability: float = 0.0
-) -> MaskReport:
-    """Compare masks evidence > level with the truth, at the truth's size; a picture with a
-    smaller p(corrosion) than least_probability stays unmarked."""
-    counts, probabilities = [], []
-    for example in examples:
-        answer = method(example.image)
-        size = example.mask.shape[::-1]
-        mask = np.asarray(cv2.resize(answer.evidence, size)) > level
-        if answer.probability < least_probability:
-            mask = np.zeros_like(mask)
-        counts.append(metrics.confusion(example.mask, mask))
-        probabilities.append(answer.probability)
-    return MaskReport(counts, probabilities)
+def seen(image: Image, model: Network) -> Image:
+    """The picture as the network sees it."""
+    return np.asarray(cv2.resize(image, model.size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @dataclass(frozen=True)
 class ClassReport:
-    """Answers for a folder of labelled photos."""
+    """Answers for labelled photos, and what they are worth.
+
+    names: "corrosion/….jpg"; truth, probability (n,): label and p(corrosion); sources: of each
+    photo, "" if unknown; threshold: corrosion where p is above it
+    """
 
     names: list[str]
-    truth: Bools
+    truth: NDArray[np.bool_]
     probability: NDArray[np.float64]
+    sources: list[str]
+    threshold: float = 0.5
 
     @property
     def auc(self) -> float:
         """Area under the ROC."""
         return metrics.auc(self.truth, self.probability)
 
-    def at(self, threshold: float = 0.5) -> metrics.Confusion:
+    @property
+    def confusion(self) -> metrics.Confusion:
         """Counts where p > threshold means corrosion."""
-        return metrics.confusion(self.truth, self.probability > threshold)
+        return self._counted(np.arange(len(self.names)))
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """Accuracy, AUC, precision, recall, F1 and expected calibration error, each with its
+        95 % bootstrap interval over photos."""
+        measures: dict[str, Callable[[Any], float]] = {
+            "accuracy": lambda i: self._counted(i).accuracy,
+            "AUC": lambda i: metrics.auc(self.truth[i], self.probability[i]),
+            "precision": lambda i: self._counted(i).precision,
+            "recall": lambda i: self._counted(i).recall,
+            "F1": lambda i: self._counted(i).f1,
+            "calibration error": lambda i: metrics.calibration_error(
+                self.truth[i], self.probability[i]
+            ),
+        }
+        return {name: metrics.estimate(m, self.names) for name, m in measures.items()}
+
+    def by_source(self) -> dict[str, metrics.Confusion]:
+        """Counts of each source, most photos first; empty if no source is known."""
+        if not any(self.sources):
+            return {}
+        kinds, which = np.unique(np.array(self.sources), return_inverse=True)
+        order = np.argsort(-np.bincount(which), kind="stable")
+        return {str(kinds[k]) or "unknown": self._counted(np.nonzero(which == k)[0]) for k in order}
+
+    def mistakes(self, most: int = MISTAKES) -> list[int]:
+        """Indices of the photos that are called wrongly, the most wrong first."""
+        wrong = np.nonzero((self.probability > self.threshold) != self.truth)[0]
+        error = np.abs(self.probability - self.truth)
+        return [int(i) for i in wrong[np.argsort(-error[wrong], kind="stable")][:most]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it for JSON."""
+        count = self.confusion
+        return {
+            "photos": len(self.names),
+            "corrosion": int(self.truth.sum()),
+            "threshold": self.threshold,
+            **{key: value.as_dict() for key, value in self.estimates.items()},
+            "confusion": {"tp": count.tp, "fp": count.fp, "fn": count.fn, "tn": count.tn},
+            "sources": {
+                name: {"photos": c.total, "accuracy": round(c.accuracy, 5)}
+                for name, c in self.by_source().items()
+            },
+            "mistakes": [
+                {"name": self.names[i], "probability": round(float(self.probability[i]), 4)}
+                for i in self.mistakes()
+            ],
+        }
+
+    def _counted(self, chosen: NDArray[Any]) -> metrics.Confusion:
+        return metrics.confusion(self.truth[chosen], self.probability[chosen] > self.threshold)
 
 
-def classify(photos: Iterable[data.Photo], method: Method) -> ClassReport:
-    """p(corrosion) of every photo."""
-    rows = [(p.name, p.corroded, method(p.image).probability) for p in photos]
-    return ClassReport(
-        [row[0] for row in rows],
-        np.array([row[1] for row in rows], bool),
-        np.array([row[2] for row in rows]),
-    )
+def classify(photos: Iterable[Photo], model: Network, threshold: float = 0.5) -> ClassReport:
+    """Ask the model about every photo; the pictures are not kept."""
+    names, truth, probability, sources = [], [], [], []
+    for photo, answer, _ in looks(photos, model, lambda photo: photo.image):
+        names.append(photo.name)
+        truth.append(photo.corroded)
+        probability.append(answer)
+        sources.append(photo.source)
+    if not names:
+        raise UsageError("no photograph that can be read; see the faults")
+    return ClassReport(names, np.array(truth, bool), np.array(probability), sources, threshold)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,9 +27,19 @@ class Confusion:
         )
 
     @property
+    def total(self) -> int:
+        """All that was answered."""
+        return self.tp + self.fp + self.fn + self.tn
+
+    @property
+    def positives(self) -> int:
+        """All that is truly corrosion."""
+        return self.tp + self.fn
+
+    @property
     def accuracy(self) -> float:
         """Eq. 11."""
-        return _ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
+        return _ratio(self.tp + self.tn, self.total)
 
     @property
     def precision(self) -> float:
@@ -54,12 +64,12 @@ class Confusion:
     @property
     def area_error(self) -> float:
         """|marked share − true share| of the picture, in percentage points."""
-        return 100 * _ratio(abs(self.fp - self.fn), self.tp + self.tn + self.fp + self.fn)
+        return 100 * _ratio(abs(self.fp - self.fn), self.total)
 
     @property
     def marked(self) -> float:
         """Share of pixels answered "corrosion"."""
-        return _ratio(self.tp + self.fp, self.tp + self.tn + self.fp + self.fn)
+        return _ratio(self.tp + self.fp, self.total)
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -80,29 +90,109 @@ def auc(truth: Array, score: Array) -> float:
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if not positives or not negatives:
         return float("nan")
-    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    rank = (last - (counts - 1) / 2)[inverse]
-    wins = rank[truth].sum() - positives * (positives + 1) / 2
+    wins = _ranks(score)[truth].sum() - positives * (positives + 1) / 2
     return float(wins / (positives * negatives))
+
+
+def roc(truth: Array, score: Array) -> tuple[Array, Array]:
+    """(false positive rate, recall) at every threshold, from (0, 0) to (1, 1)."""
+    tp, fp = _cumulated(truth, score)
+    return fp / max(fp[-1], 1), tp / max(tp[-1], 1)
+
+
+def precision_recall(truth: Array, score: Array) -> tuple[Array, Array]:
+    """(recall, precision) at every threshold, the highest first."""
+    tp, fp = _cumulated(truth, score)
+    return tp[1:] / max(tp[-1], 1), tp[1:] / (tp[1:] + fp[1:])
+
+
+def _cumulated(truth: Array, score: Array) -> tuple[Array, Array]:
+    """True and false positives with 0, 1, 2, … of the distinct scores called corrosion."""
+    truth, score = np.asarray(truth, bool), np.asarray(score, float)
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.nonzero(np.diff(score[order]))[0], truth.size - 1)
+    hits = np.cumsum(truth[order])[last]
+    return np.append(0, hits), np.append(0, last + 1 - hits)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers of similar probability: what was stated on average, what was true, how many."""
+
+    stated: float
+    observed: float
+    count: int
+
+
+def reliability(truth: Array, probability: Array, bins: int = 10) -> list[Bin]:
+    """Equal bins of probability; those without an answer are left out."""
+    truth, probability = np.asarray(truth, float), np.asarray(probability, float)
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    chosen = [which == index for index in range(bins)]
+    return [
+        Bin(float(probability[c].mean()), float(truth[c].mean()), int(c.sum()))
+        for c in chosen
+        if c.any()
+    ]
 
 
 def calibration_error(truth: Array, probability: Array, bins: int = 10) -> float:
     """Expected calibration error: mean |stated − observed| over equal bins of probability."""
-    truth, probability = np.asarray(truth, float), np.asarray(probability, float)
-    which = np.minimum((probability * bins).astype(int), bins - 1)
-    total = 0.0
-    for index in range(bins):
-        inside = which == index
-        if inside.any():
-            gap = abs(float(probability[inside].mean() - truth[inside].mean()))
-            total += gap * float(inside.mean())
-    return total
+    gaps = [abs(b.stated - b.observed) * b.count for b in reliability(truth, probability, bins)]
+    return sum(gaps) / max(np.asarray(truth).size, 1)
+
+
+def spearman(a: Array, b: Array) -> float:
+    """Rank correlation in [−1, 1]; ties share their mean rank; nan where one is constant."""
+    first, second = _ranks(np.asarray(a, float)), _ranks(np.asarray(b, float))
+    if first.std() == 0 or second.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
 
 
 def pooled(counts: list[Confusion]) -> Confusion:
     """The sum: one confusion over all pixels of all pictures."""
     return sum(counts, Confusion(0, 0, 0, 0))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.2f}–{self.high:.2f})"
+
+    def as_dict(self) -> dict[str, float | None]:
+        """For JSON, where there is no nan."""
+        found = {"value": self.value, "low": self.low, "high": self.high}
+        return {key: None if np.isnan(v) else round(v, 5) for key, v in found.items()}
+
+
+def estimate(
+    measure: Callable[[Array], float], groups: Sequence[Any], *, rounds: int = 500
+) -> Estimate:
+    """`measure` of all items, by indices, and its interval.
+
+    groups: of every item the group it was drawn with, for example a photo's own name, or the
+    second of a film: frames of one second are alike, so they are drawn together or not at all.
+    """
+    members: dict[Any, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    parts = [np.array(indices) for indices in members.values()]
+    low, high = bootstrap(
+        lambda drawn: measure(np.concatenate([parts[i] for i in drawn])), len(parts), rounds=rounds
+    )
+    return Estimate(measure(np.arange(len(groups))), low, high)
 
 
 def bootstrap(
@@ -111,5 +201,7 @@ def bootstrap(
     """95 % interval of measure(indices) over `rounds` draws with replacement of `count` items."""
     rng = np.random.default_rng(seed)
     values = [measure(rng.integers(0, count, count)) for _ in range(rounds)]
+    if np.isnan(values).all():
+        return float("nan"), float("nan")
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)

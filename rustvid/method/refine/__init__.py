@@ -1,6 +1,7 @@
 """Refine: one frame's evidence map and picture → its mask. NumPy and OpenCV, no TensorFlow.
 
 evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─► CRF 10    "advanced"
+                               │                      └─► done          "kmeans"
                                └───────────────────────────► CRF 25    "crf"
                                └─► done                                "threshold"
          └► above the level, done                                      "student"
@@ -37,16 +38,25 @@ def refine(
     heat = threshold.enlarge(evidence, size)
     if method == "student":
         return (heat > config.level).astype(np.uint8)
-    mask = threshold.filtered(heat, threshold.dynamic_threshold(evidence))
+    mask = threshold.filtered(heat, level_of(evidence, config))
     if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
     picture = _working_picture(image, size)
-    if method == "advanced":
+    if method in ("advanced", "kmeans"):
         mask = _trimmed(picture, mask, config)
         if not mask.any():
             return mask
+    if method == "kmeans":
+        return (mask > 0).astype(np.uint8)
     iterations = config.iterations or ITERATIONS[method]
     return crf(picture, mask, config.crf, iterations)
+
+
+def level_of(evidence: NDArray[np.float32], config: RefineConfig) -> float:
+    """From which evidence a pixel may be corroded: a student's level, or a heat map's threshold."""
+    if config.method == "student":
+        return config.level
+    return threshold.dynamic_threshold(evidence) if config.threshold is None else config.threshold
 
 
 def _working_picture(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -1,0 +1,157 @@
+"""Pictures with their true masks: photographs with PNG masks, films with a film of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid.errors import SourceError, UsageError
+from rustvid.training import data
+from rustvid.training.data import Image
+
+Bools = NDArray[np.bool_]
+HALVES = ("tune", "final", "all")
+HALVES_SEED = 4  # of the split of segment/: chosen before the first training, never changed
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture (h, w, 3) uint8 RGB with its true mask, of any size with the same aspect.
+
+    group: pictures of one group are no independent draws: the frames of one second of a film
+    """
+
+    name: str
+    image: Image
+    mask: Bools
+    group: str
+
+
+def half_of(name: str) -> str:
+    """ "tune" or "final", by a hash of "<set>/<photo>"."""
+    return "tune" if data.share(name, HALVES_SEED) < 0.5 else "final"
+
+
+@dataclass(frozen=True)
+class ExampleSet:
+    """A folder of photographs with masks, or a film; iterated, it is read anew.
+
+    half: of a folder "tune", "final" or "all"; every: of a film each Nth frame
+    """
+
+    path: Path
+    half: str = "all"
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.path.exists():
+            raise UsageError(f"{self.path}: no such folder or film")
+        if self.half not in HALVES:
+            raise UsageError(f"half must be one of {', '.join(HALVES)}, received {self.half}")
+        if self.every < 1:
+            raise UsageError(f"every must be at least 1, received {self.every}")
+
+    @property
+    def name(self) -> str:
+        """The folder's or the film's own."""
+        return self.path.resolve().stem
+
+    @property
+    def has_masks(self) -> bool:
+        """A film without a film of masks is taken for footage without rust."""
+        return self.path.is_dir() or masks_of(self.path).exists()
+
+    @property
+    def note(self) -> str:
+        """What a reader of the result should know of the set; "" if nothing."""
+        if not self.path.is_dir():
+            return "" if self.has_masks else f"{self.name}: no film of masks, taken as clean"
+        _, alone = photo_pairs(self.path)
+        names = ", ".join(photo.name for photo in alone[:3]) + (", …" if len(alone) > 3 else "")
+        return f"{self.name}: left out, without a mask: {len(alone)} ({names})" if alone else ""
+
+    def __iter__(self) -> Iterator[Example]:
+        if self.path.is_dir():
+            return photo_examples(self.path, self.half)
+        return film_examples(self.path, self.every)
+
+
+def photo_pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
+    """Photos with the PNG mask of the same name beside them, and photos that have none."""
+    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in data.SUFFIXES - {".png"})
+    pairs = [(p, p.with_suffix(".png")) for p in photos if p.with_suffix(".png").exists()]
+    if not pairs:
+        raise UsageError(
+            f"{folder}: no photo (.jpg, .bmp, .webp) with a .png mask of the same name beside it"
+        )
+    return pairs, [photo for photo in photos if not photo.with_suffix(".png").exists()]
+
+
+def photo_examples(folder: Path, half: str = "all") -> Iterator[Example]:
+    """Photos with a mask; any value above 0 is corrosion. One that cannot be read is an error."""
+    pairs, _ = photo_pairs(folder)
+    names = [f"{folder.resolve().name}/{photo.stem}" for photo, _ in pairs]
+    if half != "all" and half not in {half_of(name) for name in names}:
+        raise UsageError(f"{folder}: no photo falls into the half {half}; use all")
+    for name, (photo, mask) in zip(names, pairs, strict=True):
+        if half in ("all", half_of(name)):
+            yield _photo_example(name, photo, mask)
+
+
+def _photo_example(name: str, path: Path, mask_path: Path) -> Example:
+    image = data.decode(path.read_bytes())
+    mask = cv2.imread(str(mask_path), cv2.IMREAD_UNCHANGED)
+    if image is None or mask is None:
+        bad = path if image is None else mask_path
+        raise UsageError(f"{bad}: cannot be read; take it and its pair out of the folder")
+    (height, width), (rows, columns) = image.shape[:2], mask.shape[:2]
+    if abs(height / rows - width / columns) > 0.05 * width / columns:
+        raise UsageError(
+            f"{mask_path}: {columns}×{rows} is not the shape of the photo, {width}×{height}"
+        )
+    colours = mask.reshape(rows, columns, -1)[:, :, :3]  # a fourth channel is opacity
+    return Example(name, image, np.asarray(colours.max(axis=2) > 0), name)
+
+
+def masks_of(path: Path) -> Path:
+    """The film of masks that belongs to a film."""
+    return path.with_suffix(".masks.mkv")
+
+
+def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
+    """Every Nth frame, upright, with its frame of <name>.masks.mkv; without such a file there is
+    no rust."""
+    truth = masks_of(path)
+    masks: Iterator[Bools] = _masks(truth) if truth.exists() else iter(())
+    for index, frame in enumerate(_frames(path)):
+        mask = next(masks, None)
+        if index % every:
+            continue
+        if truth.exists() and mask is None:
+            raise UsageError(f"{truth}: ends before frame {index} of {path.name}")
+        decoded = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        image = np.ascontiguousarray(decoded, np.uint8)
+        second = f"{path.stem}/{int(frame.time or 0)} s"
+        empty = np.zeros(image.shape[:2], bool) if mask is None else mask
+        yield Example(f"{path.stem}/{index}", image, empty, second)
+
+
+def _masks(path: Path) -> Iterator[Bools]:
+    for frame in _frames(path):
+        yield np.asarray(frame.to_ndarray(format="gray") > 127)
+
+
+def _frames(path: Path) -> Iterator[av.VideoFrame]:
+    try:
+        with av.open(str(path)) as film:
+            if not film.streams.video:
+                raise UsageError(f"{path}: holds no film")
+            yield from film.decode(video=0)
+    except av.error.FFmpegError as exc:
+        raise SourceError(f"{path}: cannot be read as film ({exc.strerror})") from exc

@@ -1,0 +1,152 @@
+"""The figures of an evaluation as tables: for a terminal, and as Markdown."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from rustvid.training.evaluate import ClassReport
+from rustvid.training.masks import FLOOR, MaskReport, SetReport
+
+T = TypeVar("T")
+Rows = list[list[str]]
+MASK_HEADER = (
+    "set",
+    "method",
+    "pooled IoU",
+    "mean IoU",
+    "precision",
+    "recall",
+    "F1",
+    "area error, points",
+    "clean marked",
+    "marked",
+    "called",
+    "ms",
+    "n",
+)
+_NOTE = "In brackets: 95 % bootstrap over photos, or seconds of a film."
+
+
+def watched(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
+    """The items, with a bar on stderr where that is a terminal."""
+    console = Console(stderr=True)
+    yield from track(
+        items, text, total=total, console=console, disable=not console.is_terminal, transient=True
+    )
+
+
+def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> str:
+    """A table as text, coloured if stdout is a terminal; figures to the right."""
+    table = Table(title=title, title_justify="left", caption=note, caption_justify="left")
+    words = [
+        not any(character.isdigit() for row in rows for character in row[i][:1])
+        for i in range(len(header))
+    ]
+    for name, is_text in zip(header, words, strict=True):
+        table.add_column(name, justify="left" if is_text else "right")
+    for row in rows:
+        table.add_row(*row)
+    terminal = sys.stdout.isatty()
+    text = io.StringIO()
+    width = None if terminal else 200
+    Console(file=text, force_terminal=terminal, width=width).print(table)
+    return text.getvalue().rstrip()
+
+
+def markdown(header: Sequence[str], rows: Rows) -> str:
+    """The same as Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+# --- photos with labels ----------------------------------------------------------------------
+
+
+def class_report(report: ClassReport) -> str:
+    """Measures, confusion matrix and, where known, sources."""
+    count = report.confusion
+    measures = [
+        [name, f"{e.value:.3f}", f"{e.low:.3f}–{e.high:.3f}"]
+        for name, e in report.estimates.items()
+    ]
+    called = [
+        ["corrosion", str(count.tp), str(count.fn)],
+        ["not corrosion", str(count.fp), str(count.tn)],
+    ]
+    title = f"{count.total} photos, {count.positives} corroded"
+    told = [
+        rendered(title, ("measure", "value", "95 %"), measures),
+        rendered(
+            f"at p > {report.threshold:g}", ("truth", "called corrosion", "called clean"), called
+        ),
+    ]
+    if sources := source_rows(report):
+        header = ("source", "photos", "corroded", "accuracy", "missed", "false alarms")
+        told.append(rendered("by source", header, sources))
+    return "\n".join(told)
+
+
+def source_rows(report: ClassReport) -> Rows:
+    """A row a source, most photos first."""
+    return [
+        [name, str(c.total), str(c.positives), f"{c.accuracy:.3f}", str(c.fn), str(c.fp)]
+        for name, c in report.by_source().items()
+    ]
+
+
+# --- masks -----------------------------------------------------------------------------------
+
+
+def mask_report(reports: Iterable[SetReport]) -> str:
+    """One table of all sets and methods, and how the confidence did."""
+    found = list(reports)
+    told = [rendered("masks", MASK_HEADER, mask_rows(found), _NOTE)]
+    return "\n".join([*told, *(line for report in found if (line := trust_line(report)))])
+
+
+def trust_line(report: SetReport) -> str:
+    """Confidence against area error, and the flags, of a set; "" where there is neither."""
+    said = []
+    if not np.isnan(report.trust_correlation):
+        said.append(
+            f"confidence against area error, rank correlation {report.trust_correlation:.2f}"
+        )
+    if report.flags:
+        said.append("flagged: " + ", ".join(f"{n} {name}" for name, n in report.flags.items()))
+    return f"{report.name}: {'; '.join(said)}" if said else ""
+
+
+def mask_rows(reports: Iterable[SetReport]) -> Rows:
+    """A row for every method on every set; of footage without rust there is no IoU."""
+    return [
+        _mask_row(found, label, report)
+        for found in reports
+        for label, report in found.methods.items()
+    ]
+
+
+def _mask_row(found: SetReport, label: str, report: MaskReport) -> list[str]:
+    measures = ["–"] * 6
+    if report.has_rust:
+        e = report.estimates
+        bracketed = [str(e[name]) for name in ("IoU", "mean IoU")]
+        plain = [f"{e[name].value:.2f}" for name in ("precision", "recall", "F1")]
+        area = e["area error"]
+        measures = [*bracketed, *plain, f"{area.value:.1f} ({area.low:.1f}–{area.high:.1f})"]
+    clean = "–" if np.isnan(report.clean_marked) else f"{100 * report.clean_marked:.1f} %"
+    ends = [
+        clean,
+        f"{100 * report.marked:.1f} %",
+        "–" if label == FLOOR else f"{100 * found.called:.1f} %",
+        f"{report.milliseconds:.0f}",
+        str(len(report.counts)),
+    ]
+    return [found.name, label, *measures, *ends]

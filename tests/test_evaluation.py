@@ -1,0 +1,403 @@
+"""`rustvid evaluate`: what is read, what is measured, what is shown."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import av
+import cv2
+import fakes
+import media
+import numpy as np
+import pytest
+
+from rustvid import cli
+from rustvid.errors import SourceError, UsageError
+from rustvid.training import data, evaluate, evaluation, masks, metrics, plots, sheets, tables
+from rustvid.training.evaluate import ClassReport
+from rustvid.training.examples import Example, ExampleSet, half_of
+
+STEEL, RUST = (90, 110, 150), media.RUST
+SHAPE = (120, 160)
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    """Write RGB or grey."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image)
+
+
+def rusty(rust: np.ndarray) -> np.ndarray:
+    """(h, w, 3) uint8: rust where the mask is, steel elsewhere."""
+    return np.where(rust[..., None], np.uint8(RUST), np.uint8(STEEL)).astype(np.uint8)
+
+
+def block(width: int) -> np.ndarray:
+    """(120, 160) bool: the left `width` columns."""
+    found = np.zeros(SHAPE, bool)
+    found[:, :width] = True
+    return found
+
+
+def noise(seed: int) -> np.ndarray:
+    """(120, 160, 3) uint8, blue and green only, unlike any other seed's."""
+    coarse = np.random.default_rng(seed).uniform(0, 120, (6, 8, 3)) * (0, 1, 1)
+    return cv2.resize(coarse.astype(np.float32), SHAPE[::-1]).astype(np.uint8)
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Six photos a class, two of each the wrong way round, from two sources."""
+    folder = tmp_path / "photos"
+    rows = ["file,source,licence"]
+    for number in range(6):
+        odd = number < 2
+        spot = noise(number)
+        spot[20:90, 30:120] = RUST
+        for label, image in ((data.CORROSION, spot), (data.CLEAN, noise(number + 50))):
+            wrong = data.CLEAN if label == data.CORROSION else data.CORROSION
+            name = f"{wrong if odd else label}/{label}{number}.png"
+            save(folder / name, image)
+            rows.append(f'photos/{name},"{"a, b" if odd else "c"}",none')
+    (tmp_path / "sources.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture
+def masked(tmp_path: Path) -> Path:
+    """Photos with rust over 40, 80 and 120 columns and masks that say so."""
+    folder = tmp_path / "masked"
+    for width in (40, 80, 120):
+        save(folder / f"w{width}.jpg", rusty(block(width)))
+        save(folder / f"w{width}.png", block(width).astype(np.uint8) * 3)
+    return folder
+
+
+# --- photos with labels ----------------------------------------------------------------------
+
+
+def test_labels_that_are_wrong_are_the_mistakes(labelled: Path) -> None:
+    found = evaluation.evaluate_classify(labelled, fakes.quick(), model=fakes.ColourModel())
+    facts = found.facts
+    assert facts["confusion"] == {"tp": 4, "fp": 2, "fn": 2, "tn": 4}
+    for name in ("accuracy", "precision", "recall", "F1"):
+        assert facts[name]["value"] == pytest.approx(2 / 3, abs=1e-4)
+        assert facts[name]["low"] < 2 / 3 < facts[name]["high"]
+    assert facts["AUC"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    wrong = {"corrosion/not_corrosion0.png", "not_corrosion/corrosion1.png"}
+    assert wrong < {mistake["name"] for mistake in facts["mistakes"]}
+    assert len(facts["mistakes"]) == 4
+
+
+def test_sources_beside_the_folder_split_the_result(labelled: Path) -> None:
+    found = evaluation.evaluate_classify(labelled, fakes.quick(), model=fakes.ColourModel())
+    assert found.facts["sources"] == {
+        "c": {"photos": 8, "accuracy": 1.0},
+        "a, b": {"photos": 4, "accuracy": 0.0},
+    }
+    assert "a, b" in found.text and "0.667" in found.text
+
+
+def test_faulty_photos_are_named_in_the_evaluation(labelled: Path) -> None:
+    (labelled / data.CORROSION / "broken.jpg").write_bytes(b"not a picture")
+    twin = labelled / data.CORROSION / "corrosion4.png"
+    (labelled / data.CLEAN / "z.png").write_bytes(twin.read_bytes())
+    found = evaluation.evaluate_classify(labelled, fakes.quick(), model=fakes.ColourModel())
+    assert found.facts["left_out"] == {
+        "unreadable": ["corrosion/broken.jpg"],
+        "in both classes": ["not_corrosion/z.png"],
+    }
+    assert "1 unreadable (corrosion/broken.jpg)" in found.text
+    assert found.facts["photos"] == 12
+
+
+def test_plots_and_mistakes_are_drawn(labelled: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = evaluation.evaluate_classify(labelled, fakes.quick(), out, fakes.ColourModel())
+    names = {path.name for path in found.outputs}
+    assert names == {"roc.png", "precision-recall.png", "reliability.png", "mistakes.png"}
+    for path in found.outputs:
+        picture = cv2.imread(str(path))
+        assert picture is not None and picture.std() > 5
+    sheet = cv2.imread(str(out / "mistakes.png"))
+    assert sheet.shape[1] == 4 * (sheets.TILE + 6) + 6  # four mistakes in a row
+
+
+def test_without_matplotlib_a_plot_names_the_extra_before_the_work(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoModel(fakes.ColourModel):
+        def look(self, images: object) -> object:  # type: ignore[override]
+            raise AssertionError("the work began")
+
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(UsageError, match=r"rustvid\[plots\]"):
+        evaluation.evaluate_classify(labelled, fakes.quick(), tmp_path / "out", NoModel())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_worst_mistakes_come_first_and_at_most_24() -> None:
+    truth = np.zeros(60, bool)
+    probability = np.linspace(0, 1, 60)
+    report = ClassReport([str(i) for i in range(60)], truth, probability, [""] * 60)
+    assert report.mistakes() == list(range(59, 35, -1))
+    assert report.by_source() == {}
+
+
+def test_a_batch_that_is_not_full_is_answered_too(labelled: Path) -> None:
+    model = fakes.ColourModel()
+    model.batch = 5
+    photos = list(data.PhotoFolder(labelled))
+    answers = list(evaluate.looks(photos, model, lambda photo: photo.image))
+    assert [photo.name for photo, _, _ in answers] == [photo.name for photo in photos]
+
+
+# --- masks -----------------------------------------------------------------------------------
+
+
+def test_true_masks_are_found_and_the_floor_is_measured_too(masked: Path) -> None:
+    (masked / "alone.jpg").write_bytes((masked / "w40.jpg").read_bytes())
+    found = evaluation.evaluate_segment(
+        [ExampleSet(masked)], fakes.quick(), model=fakes.ColourModel()
+    )
+    methods = found.facts["sets"]["masked"]["methods"]
+    assert set(methods) == {masks.FLOOR, "evidence > level"}
+    student = methods["evidence > level"]
+    assert student["pictures"] == 3 and student["IoU"]["value"] > 0.97
+    assert student["area error"]["value"] < 1 and student["clean_marked"] is None
+    assert methods[masks.FLOOR]["IoU"]["value"] > 0.97
+    assert found.facts["notes"] == ["masked: left out, without a mask: 1 (alone.jpg)"]
+    assert "evidence > level" in found.text and "(alone.jpg)" in found.text
+
+
+def test_every_stage_of_a_classifier_is_judged(masked: Path) -> None:
+    class Heat(fakes.ColourModel):
+        kind = "classifier"
+
+    config = fakes.quick("refine.method=auto", "refine.erosion=1")
+    report = masks.judge("masked", ExampleSet(masked), Heat(), config)
+    assert list(report.methods) == [masks.FLOOR, *masks.STAGES["classifier"]]
+    for label, stage in report.methods.items():
+        assert stage.pooled.iou > 0.9, label
+        assert stage.seconds > 0
+
+
+def test_a_method_that_is_asked_for_is_judged_beside_the_others() -> None:
+    config = fakes.quick("refine.method=crf").refine
+    assert [s.method for s in masks.stages(config, "student").values()] == ["student", "crf"]
+    assert list(masks.stages(config, "classifier")) == list(masks.STAGES["classifier"])
+
+
+def test_a_picture_that_is_not_called_corroded_stays_unmarked(masked: Path) -> None:
+    config = fakes.quick("model.threshold=0.95")
+    report = masks.judge("masked", ExampleSet(masked), fakes.ColourModel(), config)
+    found = report.methods["evidence > level"]
+    assert report.called == 0 and found.marked == 0 and found.pooled.recall == 0
+    assert found.estimates["area error"].value == pytest.approx(50)
+
+
+def test_the_measures_of_masks_equal_values_computed_by_hand() -> None:
+    report = masks.MaskReport()
+    half = np.zeros(SHAPE, np.uint8)
+    half[:, :80] = 1
+    for width in (80, 40, 0):
+        name = f"w{width}"
+        report.add(Example(name, rusty(block(width)), block(width), name), half)
+    e = report.estimates
+    assert e["IoU"].value == pytest.approx(120 / 240)
+    assert e["mean IoU"].value == pytest.approx((1 + 0.5 + 0) / 3)
+    assert e["precision"].value == pytest.approx(120 / 240) and e["recall"].value == 1
+    assert e["area error"].value == pytest.approx((0 + 25 + 50) / 3)
+    assert report.marked == 1 and report.clean_marked == 1 and len(report.clean) == 1
+    assert e["area error"].low < 25 < e["area error"].high
+
+
+def test_footage_without_masks_is_clean_footage(clips: Path) -> None:
+    path = media.clip(clips / "rusty-clean.mp4", frames=12)
+    chosen = ExampleSet(path, every=5)
+    assert not chosen.has_masks and "taken as clean" in chosen.note
+    report = masks.judge(chosen.name, chosen, fakes.ColourModel(), fakes.quick())
+    found = report.methods["evidence > level"]
+    assert len(found.counts) == 3 and not found.has_rust
+    assert found.clean_marked == 1  # the clip has a rusty patch
+    (row, _) = [r for r in tables.mask_rows([report])]
+    assert row[2] == "–"
+
+
+def test_a_film_is_read_with_its_film_of_masks_in_step(clips: Path) -> None:
+    path = media.clip(clips / "steps.mp4", frames=12)
+    with av.open(str(path.with_suffix(".masks.mkv")), "w") as film:
+        stream = film.add_stream("ffv1", 30)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "gray"
+        for number in range(12):
+            picture = np.zeros(SHAPE, np.uint8)
+            picture[:, : 10 * number] = 255
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray")))
+        film.mux(stream.encode())
+    examples = list(ExampleSet(path, every=4))
+    assert [e.name for e in examples] == ["steps/0", "steps/4", "steps/8"]
+    assert [int(e.mask.sum()) for e in examples] == [0, 40 * 120, 80 * 120]
+    assert {e.group for e in examples} == {"steps/0 s"}
+
+
+def test_a_lying_film_is_judged_upright(tall_clip: Path) -> None:
+    (example, *_) = ExampleSet(tall_clip)
+    assert example.image.shape == (160, 120, 3) and example.mask.shape == (160, 120)
+
+
+def test_what_is_wrong_with_a_set_is_named(tmp_path: Path, masked: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder or film"):
+        ExampleSet(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="mask of the same name"):
+        list(ExampleSet(tmp_path / "empty"))
+    (tmp_path / "text.mp4").write_text("not a film")
+    with pytest.raises(SourceError, match=r"text\.mp4"):
+        list(ExampleSet(tmp_path / "text.mp4"))
+    save(masked / "w40.png", np.zeros((100, 300), np.uint8))
+    with pytest.raises(UsageError, match=r"w40\.png: 300×100"):
+        list(ExampleSet(masked))
+
+
+def test_the_halves_part_the_photos_by_name(masked: Path) -> None:
+    names = {e.name for e in ExampleSet(masked)}
+    tune = {name for name in names if half_of(name) == "tune"}
+    for half, wanted in (("tune", tune), ("final", names - tune)):
+        if wanted:
+            assert {e.name for e in ExampleSet(masked, half)} == wanted
+        else:
+            with pytest.raises(UsageError, match="half"):
+                list(ExampleSet(masked, half))
+
+
+def test_best_median_and_worst_are_different_pictures() -> None:
+    report = masks.MaskReport()
+    for number in range(20):
+        report.counts.append(metrics.Confusion(number + 1, 20 - number, 0, 0))
+        report.groups.append(str(number))
+        report.names.append(str(number))
+    picked = evaluation.ranked(report)
+    assert picked == {"best": [19, 18, 17, 16], "median": [11, 10, 9, 8], "worst": [3, 2, 1, 0]}
+    few = masks.MaskReport(report.counts[:2], report.groups[:2], report.names[:2])
+    chosen = [i for indices in evaluation.ranked(few).values() for i in indices]
+    assert sorted(chosen) == [0, 1]
+
+
+def test_the_sheet_shows_photo_truth_and_mask(masked: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = evaluation.evaluate_segment(
+        [ExampleSet(masked)], fakes.quick(), out, fakes.ColourModel()
+    )
+    (path,) = found.outputs
+    sheet = cv2.imread(str(path))[..., ::-1].astype(int)
+    assert path == out / "masked.png"
+    assert sheet.shape[1] == 9 * (sheets.TILE + 6) + 6  # three of each of three pictures
+    first, truth, mask = (sheet[6:186, 6 + 246 * i : 246 + 246 * i] for i in range(3))
+    tinted = np.abs(first - truth).max(axis=2) > 20
+    assert 0.2 < tinted.mean() < 0.8
+    assert (tinted == (np.abs(first - mask).max(axis=2) > 20)).mean() > 0.95
+
+
+def test_json_holds_every_figure_and_no_nan(masked: Path, tmp_path: Path) -> None:
+    found = evaluation.evaluate_segment(
+        [ExampleSet(masked)], fakes.quick("model.threshold=0.95"), model=fakes.ColourModel()
+    )
+    path = found.write_json(tmp_path / "deep" / "figures.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    facts = json.loads(path.read_text(), parse_constant=refuse)
+    assert facts["model"]["name"] == "colour" and facts["sets"]["masked"]["called"] == 0
+
+
+# --- measures --------------------------------------------------------------------------------
+
+
+def test_roc_and_precision_recall_pass_through_every_threshold() -> None:
+    truth = np.array([1, 1, 0, 1, 0], bool)
+    score = np.array([0.9, 0.8, 0.8, 0.3, 0.1])
+    alarms, recall = metrics.roc(truth, score)
+    assert alarms.tolist() == [0, 0, 0.5, 0.5, 1]
+    assert recall.tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1, 1])
+    area = np.sum(np.diff(alarms) * (recall[1:] + recall[:-1]) / 2)
+    assert area == pytest.approx(metrics.auc(truth, score))
+    found, precise = metrics.precision_recall(truth, score)
+    assert found.tolist() == pytest.approx([1 / 3, 2 / 3, 1, 1])
+    assert precise.tolist() == pytest.approx([1, 2 / 3, 3 / 4, 3 / 5])
+
+
+def test_rank_correlation_knows_order_and_not_size() -> None:
+    a = np.array([1.0, 2, 3, 4])
+    assert metrics.spearman(a, a**3) == pytest.approx(1)
+    assert metrics.spearman(a, -np.exp(a)) == pytest.approx(-1)
+    assert metrics.spearman(a, np.array([1, 1, 2, 2])) == pytest.approx(2 / np.sqrt(5))
+    assert np.isnan(metrics.spearman(a, np.ones(4)))
+
+
+def test_items_of_one_group_are_drawn_together() -> None:
+    values = np.repeat([0.0, 1.0, 2.0, 3.0], 50)
+    alone = metrics.estimate(lambda i: float(values[i].mean()), range(200))
+    together = metrics.estimate(lambda i: float(values[i].mean()), np.repeat(range(4), 50))
+    assert alone.value == together.value == 1.5
+    assert together.high - together.low > 3 * (alone.high - alone.low)
+
+
+def test_the_interval_of_a_proportion_is_as_wide_as_theory_says() -> None:
+    hits = np.arange(400) % 4 == 0
+    found = metrics.estimate(lambda i: float(hits[i].mean()), range(400), rounds=2000)
+    expected = 1.96 * np.sqrt(0.25 * 0.75 / 400)
+    assert found.high - found.value == pytest.approx(expected, rel=0.15)
+    assert found.value - found.low == pytest.approx(expected, rel=0.15)
+
+
+# --- curves ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", ["step,seconds,loss,val_loss,auc,val_auc\n", ""])
+def test_curves_are_drawn_from_a_log_with_and_without_names(tmp_path: Path, header: str) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text(header + "".join(f"{i},{i},{1 / (i + 1)},,0.5,0.6\n" for i in range(5)))
+    drawn = cv2.imread(str(plots.curves(log)))
+    assert drawn is not None and drawn.std() > 5
+    assert (tmp_path / "log.png").exists()
+
+
+def test_an_empty_or_broken_log_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("")
+    with pytest.raises(UsageError, match="empty"):
+        plots.curves(log)
+    log.write_text("step,loss\n1,a\n")
+    with pytest.raises(UsageError, match="not a number"):
+        plots.curves(log)
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def test_the_commands_run_with_the_shipped_weights(
+    labelled: Path, masked: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    assert cli.main(["evaluate", "classify", str(labelled), "--json", str(figures)]) == 0
+    shown = capsys.readouterr().out
+    assert "12 photos, 6 corroded" in shown and "calibration error" in shown
+    facts = json.loads(figures.read_text())
+    assert facts["model"]["kind"] == "student" and facts["photos"] == 12
+    given = ["evaluate", "segment", str(masked), "--set", "model.threshold=0", "--half", "all"]
+    assert cli.main(given) == 0
+    assert "HSV rule" in capsys.readouterr().out
+
+
+def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("rust", "clean"):
+        (tmp_path / name).mkdir()
+    assert cli.main(["evaluate", "classify", str(tmp_path)]) == 2
+    told = capsys.readouterr().err
+    assert "there are: clean, rust" in told and told.count("\n") == 1
