@@ -335,11 +335,13 @@ def _config(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
+        from rustvid.progress import StepProgress
         from rustvid.training.recipe import TrainConfig
         from rustvid.training.train import train
-    _print(
-        f"wrote {train(Path(options.data), Path(options.out), _changed(TrainConfig(), options))}"
-    )
+    config = _changed(TrainConfig(), options)
+    with StepProgress("training") as progress:
+        weights = train(Path(options.data), Path(options.out), config, progress.show)
+    _print(f"wrote {weights}")
     return 0
 
 

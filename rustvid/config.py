@@ -72,7 +72,7 @@ class ModelConfig:
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
     size: int | None = option(
-        None, "a student sees size x size pixels, a multiple of 32; null: 576", low=32, high=4096
+        None, "a student sees size x size pixels, a multiple of 32; null: 448", low=32, high=4096
     )
     batch: int = option(4, "frames per network pass", low=1, high=256)
     threshold: float = option(

@@ -18,6 +18,34 @@ from rustvid.frames import Measured
 _PLAIN_SECONDS = 10.0  # between lines where stderr is not a terminal
 
 
+class StepProgress:
+    """The steps of a training: a bar on a terminal, nothing elsewhere (log.csv has it all)."""
+
+    def __init__(self, name: str) -> None:
+        console = Console(stderr=True)
+        self._bar = RichProgress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=None, loss=float("nan"))
+
+    def __enter__(self) -> StepProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def show(self, step: int, total: int, loss: float) -> None:
+        """One step is done."""
+        self._bar.update(self._task, completed=step, total=total, loss=loss)
+
+
 class Progress:
     """A bar on a terminal, a plain line now and then elsewhere, nothing if quiet.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from rustvid.training import metrics
 from rustvid.training.evaluate import ClassReport
 
 _DOTS = 120  # per inch
+
+
+def available() -> bool:
+    """Whether matplotlib is installed."""
+    return util.find_spec("matplotlib") is not None
 
 
 def check() -> None:

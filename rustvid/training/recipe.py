@@ -33,6 +33,12 @@ class TrainConfig:
     later_rate: float = option(2e-4, "the same of each later round", low=0)
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate in each round", low=1)
+    patience: int = option(
+        0,
+        "end a round early after so many validations (one in 250 steps) without a better area "
+        "under the ROC; 0: never, for masks go on getting better when it no longer does",
+        low=0,
+    )
     horizon: int = option(200, "steps over which the weights that ship are averaged", low=10)
 
     crop: int = option(224, "side of a training picture, a multiple of 32", low=32)

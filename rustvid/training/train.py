@@ -7,9 +7,7 @@ Started again with the same --out, it goes on from the last state that was saved
 
 from __future__ import annotations
 
-import csv
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,9 @@ import numpy as np
 from keras import ops
 
 from rustvid.method import models, network, student
-from rustvid.training import batches, card, choose, data, imagenet, losses
+from rustvid.training import batches, card, choose, data, imagenet, losses, plots
 from rustvid.training.recipe import TrainConfig
+from rustvid.training.watch import Watch
 
 __all__ = ["TrainConfig", "train"]
 
@@ -79,6 +78,11 @@ class State:
                 mean += (1 - keep) * (value - mean)
         return found
 
+    def skip_to(self, step: int) -> None:
+        """The round is over early; the next one begins with these weights."""
+        self.step = step
+        self.model.optimizer.iterations.assign(step)  # the schedule counts by it
+
     def ready(self, dtype: str = "float32") -> Any:
         """The network as it runs, with the mean weights."""
         model = student.build(dtype)
@@ -105,14 +109,14 @@ class State:
                 variable.assign(saved[f"optimizer{i}"])
 
 
-def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
+def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
     """All rounds that are not done yet."""
     config = state.config
     first = choose.first_stock(photos, config)
     for number in range(config.rounds):
         if state.step >= config.end(number):
             continue
-        stock = _chosen(state, photos, first, number, out) if number else first
+        stock = _chosen(state, photos, first, number, watch.out) if number else first
         mix = batches.Mix(
             config.crop,
             config.composites,
@@ -122,7 +126,7 @@ def run(state: State, photos: Sequence[data.Photo], out: Path) -> None:
             config.corroded,
         )
         with batches.stream(stock, mix, config.seed, state.step + 1) as made:
-            _steps(state, config.end(number), made, out)
+            _steps(state, config.end(number), made, watch)
 
 
 def _chosen(
@@ -137,19 +141,22 @@ def _chosen(
     return choose.next_stock(photos, model, first, config)
 
 
-def _steps(state: State, end: int, made: Any, out: Path) -> None:
-    """Train until `end`; a line of log.csv every 50 steps, the state every 250."""
-    start = time.monotonic()
+def _steps(state: State, end: int, made: Any, watch: Watch) -> None:
+    """Train until `end`: a line of the log every 50 steps, the state and a validation every 250."""
+    config = state.config
+    watch.new_round()
     while state.step < end:
         found = state.advance(*next(made))
-        if state.step % 50 == 0:
-            with (out / "log.csv").open("a", newline="") as file:
-                row = [state.step, round(time.monotonic() - start)]
-                csv.writer(file).writerow([*row, *np.round(found, 4)])
+        watch.tell(state.step, config.total, float(found[0]))
+        check = state.step % EVERY == 0 or state.step == end
+        if check or state.step % 50 == 0:
+            watch.note(state.step, found, state.ready(config.run_dtype) if check else None)
             state.model.reset_metrics()
-        if state.step % EVERY == 0 or state.step == end:
-            state.save(out / "state.npz")
-            network.save_weights(state.ready(), out / "rustvid-student.npz")
+        if check and watch.enough():
+            state.skip_to(end)
+        if check:
+            state.save(watch.out / "state.npz")
+            network.save_weights(state.ready(), watch.out / "rustvid-student.npz")
 
 
 def begin(model: Any, start: str | None) -> None:
@@ -161,8 +168,17 @@ def begin(model: Any, start: str | None) -> None:
         network.assign_weights(model, models.read_weights(path), str(path))
 
 
-def train(folder: Path, out: Path, config: TrainConfig) -> Path:
-    """Train on `folder/{corrosion,not_corrosion}`; returns the weights file, a card beside it."""
+def train(
+    folder: Path,
+    out: Path,
+    config: TrainConfig,
+    tell: Callable[[int, int, float], None] = lambda step, total, loss: None,
+) -> Path:
+    """Train on `folder/{corrosion,not_corrosion}`; returns the weights file. Beside it: a card, the
+    log, its curves where matplotlib is installed, and the state to go on from.
+
+    tell: called after every step with its number, the steps in all and the loss
+    """
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(config.precision)
     out.mkdir(parents=True, exist_ok=True)
@@ -174,8 +190,11 @@ def train(folder: Path, out: Path, config: TrainConfig) -> Path:
     state = State(model, config)
     if (out / "state.npz").exists():
         state.restore(out / "state.npz")
-    run(state, photos, out)
+    watch = Watch(out, held_out, config.patience, tell)
+    run(state, photos, watch)
     weights = out / "rustvid-student.npz"
     network.save_weights(state.ready(), weights)
     weights.with_suffix(".md").write_text(card.write(read, len(held_out), config))
+    if plots.available():
+        plots.curves(out / "log.csv")
     return weights
