@@ -22,6 +22,7 @@ COLUMNS = (
     "area_pct",
     "regions",
     "largest_region_px",
+    "unknown_pct",
 )
 
 
@@ -38,6 +39,7 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * area.share:.4f}",
         str(area.regions),
         str(area.largest),
+        f"{100 * result.refined.unknown_share:.2f}",
     )
 
 
