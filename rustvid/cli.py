@@ -52,7 +52,7 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--device": ("model.device", {"metavar": "DEVICE", "help": "auto, cpu, gpu or gpu:N"}),
     "--every": (
         "sample.every",
-        {"metavar": "N", "help": "analyse every Nth frame, track others"},
+        {"metavar": "N|auto", "help": "analyse every Nth frame, track others"},
     ),
     "--start": ("source.start", {"metavar": "TIME", "help": "begin here; seconds or hh:mm:ss"}),
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),

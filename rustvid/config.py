@@ -59,7 +59,21 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class SampleConfig:
-    every: int = option(1, "analyse every Nth frame, track the mask between them", low=1)
+    every: int | Literal["auto"] = option(
+        1,
+        "analyse every Nth frame, track the mask between them; auto: as many as the speed allows, "
+        "and at once where the picture changes",
+        low=1,
+    )
+    rate: float | None = option(
+        None,
+        "analyse so many frames per second of film, instead of every Nth",
+        low=0.001,
+        high=1000,
+    )
+    speed: float = option(
+        1.0, "auto: seconds of film per second of work, 1 is real time", low=0.01, high=1000
+    )
 
 
 @dataclass(frozen=True)

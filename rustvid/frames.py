@@ -6,12 +6,31 @@ Arrays inside are never written to: a step that changes pixels makes new ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class _WhenRead:
+    """A field that is given as an array, or as a function that makes it when it is first read."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._key = f"{name} or maker"
+
+    def __get__(self, frame: Any, owner: type | None = None) -> NDArray[np.uint8]:
+        if frame is None:
+            raise AttributeError("the field has no default")  # what dataclass asks
+        value = frame.__dict__[self._key]
+        if callable(value):
+            value = frame.__dict__[self._key] = value()
+        return value  # type: ignore[no-any-return]
+
+    def __set__(self, frame: Any, value: NDArray[np.uint8] | Callable[[], Any]) -> None:
+        frame.__dict__[self._key] = value
 
 
 @dataclass(frozen=True)
@@ -66,7 +85,8 @@ class Frame:
     time: seconds, exact: pts × time_base of the container
     duration: seconds until the next frame, as far as the container knows; 0 if it does not
     picture: the decoded pixels, as stored
-    image: (s, s, 3) uint8 RGB, upright, squashed to the size the network sees
+    image: (s, s, 3) uint8 RGB, upright, squashed to the size the network sees; a source may give
+        a function that makes it, for most frames are never looked at
     status: "ok", or what is wrong with the frame: "corrupt", "damaged", "time repaired"
     companions: packets of other streams (sound, subtitles) read before this frame; the sink
         copies them untouched
@@ -76,7 +96,7 @@ class Frame:
     time: Fraction
     duration: Fraction
     picture: Picture
-    image: NDArray[np.uint8]
+    image: _WhenRead = _WhenRead()
     status: str = "ok"
     companions: tuple[Any, ...] = ()
 
@@ -119,12 +139,15 @@ class Refined:
     """A frame with its mask of corrosion, at the working size of the refinement.
 
     working_mask: (s, s) uint8 0 or 1, upright, squashed like Frame.image
-    mask_from: "analysed", "tracked" (carried from another frame) or "failed"
+    mask_from: "analysed", "tracked" (carried from other frames) or "failed"
+    unknown: (any, any) uint8 0 or 1, likewise: what a tracked frame shows that no analysed frame
+        near it does, so that 0 in the mask does not mean clean there; None: nothing
     """
 
     localised: Localised
     working_mask: NDArray[np.uint8]
     mask_from: str = "analysed"
+    unknown: NDArray[np.uint8] | None = None
 
     @property
     def frame(self) -> Frame:
@@ -137,6 +160,13 @@ class Refined:
     @property
     def evidence(self) -> NDArray[np.float32] | None:
         return self.localised.evidence
+
+    @property
+    def unknown_share(self) -> float:
+        """Of the frame, in [0, 1]; 1 where the refinement failed."""
+        if self.mask_from == "failed":
+            return 1.0
+        return 0.0 if self.unknown is None else float(self.unknown.mean())
 
     @property
     def status(self) -> str:

@@ -31,6 +31,7 @@ from rustvid.report.area import measure
 from rustvid.report.caption import caption
 from rustvid.report.csv import CsvReport
 from rustvid.report.summary import Summary
+from rustvid.sampling import sampled
 from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
 from rustvid.video import open_sink, open_source
@@ -43,6 +44,7 @@ Progress = Callable[[Measured, "int | None"], None]
 
 _AHEAD = 8  # decoded frames that wait for the network
 _BEHIND = 8  # results that wait for the encoder
+_USUAL_GAP = 8  # frames between two that are looked at, where that is found out on the way
 
 
 def process(
@@ -111,7 +113,7 @@ class _Line:
     """The opened parts of the pipeline, from the source to the measured frame."""
 
     source: Source
-    frames: Iterable[Frame]
+    frames: Iterable[tuple[Frame, bool]]  # with whether to look at them
     model: Network
     pool: Pool
     config: Config
@@ -120,10 +122,9 @@ class _Line:
 
     def results(self) -> Iterator[Measured]:
         """Every frame of the source, in order, with its mask and area."""
-        chosen = sample(self.frames, self.config.sample.every)
-        localised = classify(chosen, self.model, self.config.model.threshold)
+        localised = classify(self.frames, self.model, self.config.model.threshold)
         refined = self._refined(localised)
-        for result in track(refined):
+        for result in track(refined, ahead=not self.source.live):
             yield measure(result, trust(result, self.config.refine))
 
     def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
@@ -148,12 +149,14 @@ def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator
         work = partial(refine, config=config.refine)
         workers = worker_count(config)
         # enough frames in flight to keep two tasks at every worker, and no more
-        ahead = min(64, 2 * max(workers, 1) * config.sample.every + config.model.batch)
+        every = config.sample.every if isinstance(config.sample.every, int) else _USUAL_GAP
+        ahead = min(64, 2 * max(workers, 1) * every + config.model.batch)
         pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
         model = model or Model(config.model, config.localise.score)
         source = stack.enter_context(open_source(str(config.input), model.size, config.source))
-        decoded = timed(source.frames(), summary.stages, "decode")
-        frames = stack.enter_context(ReadAhead(decoded, _AHEAD, "rustvid-decode"))
+        chosen = sampled(source.frames(), config.sample, time.perf_counter, source.live)
+        chosen = timed(chosen, summary.stages, "decode")
+        frames = stack.enter_context(ReadAhead(chosen, _AHEAD, "rustvid-decode"))
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
         line = _Line(source, frames, model, pool, config, summary, model.seconds)
@@ -169,12 +172,6 @@ def refinement(config: Config, model: Network | None) -> RefineConfig:
         return config.refine
     kind = model.kind if model else kind_of_file(find(config.model.name))
     return replace(config.refine, method="student" if kind == "student" else "advanced")
-
-
-def sample(frames: Iterable[Frame], every: int) -> Iterator[tuple[Frame, bool]]:
-    """Which frames are looked at: the first and every Nth after it."""
-    for position, frame in enumerate(frames):
-        yield frame, position % every == 0
 
 
 def refined_from(outcome: Outcome[Localised], size: int) -> Refined | Localised:

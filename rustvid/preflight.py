@@ -34,6 +34,11 @@ def preflight(config: Config) -> Paths:
     start, end = config.source.start or 0.0, config.source.end
     if end is not None and end <= start:
         raise UsageError(f"source.end {end} s must be after source.start {start} s")
+    if config.sample.rate is not None and config.sample.every != 1:
+        raise UsageError(
+            f"sample.rate {config.sample.rate} and sample.every {config.sample.every}: both say "
+            "which frames are analysed; leave sample.rate null or sample.every 1"
+        )
     find(config.model.name)
     with open_source(config.input, (1, 1), config.source) as source:
         frames = source.info.expected_frames

@@ -1,114 +1,215 @@
-"""Carry a mask from an analysed frame to the next ones, by dense optical flow.
+"""Carry masks from analysed frames to those between them, by dense optical flow.
 
-Forward only: each frame's mask is the one before it, moved along the flow between the two.
+    analysed ──flow──► frame ◄──flow── analysed
+              forward         backward, where the future may be waited for
+
+A frame between two analysed ones gets a blend of both masks: the nearer one in time counts for
+more, and so does the one whose way there is consistent (a step forth and back ends where it
+began). What neither shows, because it came into view or lies behind a scene cut, is unknown.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.frames import Localised, Refined
+from rustvid.motion import (
+    FLOW_SIZE,
+    Flow,
+    Gray,
+    fetched,
+    flow,
+    is_cut,
+    places,
+    remapped,
+    small_gray,
+)
 
-FLOW_SIZE = 286  # half the paper's 572: 1.3 ms a frame on one core
-CUT_DIFFERENCE = 40.0  # mean absolute gray difference after motion compensation: a scene cut
+# (286, 286, 3) float32: for every pixel, how far to x and y it lay in the analysed frame, and the
+# squared error of the way there, in pixels
+Way = NDArray[np.float32]
+
+_TOLERANCE = 2.0  # pixels of 286: an error of the way that halves a mask's weight, about
+_LOST = 1e6  # squared error of a way that leads nowhere
+_MARGIN = 1.5  # pixels of 286 outside the picture that are still taken for its edge
+_LEAST = 0.01  # weight below which a way is no evidence: an error of six pixels
+_WAITING_BYTES = 128_000_000  # of pictures that wait for the next analysed frame
 
 
-def track(results: Iterable[Refined | Localised]) -> Iterator[Refined]:
-    """Give every frame a mask: refined ones keep theirs, the others get the last one, moved.
+def track(results: Iterable[Refined | Localised], ahead: bool = False) -> Iterator[Refined]:
+    """Give every frame a mask: refined ones keep theirs, the others get them carried.
 
-    A scene cut ends a track: the mask is then empty until the next analysed frame.
+    ahead: wait for the next analysed frame and carry its mask backward too; the frames between
+        two analysed ones wait for it, as far as the memory they take is bounded
+    A scene cut ends a track: what no analysed frame of the scene shows is unknown.
     """
     tracker: _Tracker | None = None
     for result in results:
-        if isinstance(result, Refined):
-            if result.mask_from == "failed" and tracker is not None:
-                tracker.follow(result.localised)  # better an older mask than none from here on
-            else:
-                tracker = _Tracker(result)
+        if tracker is None:
+            if not isinstance(result, Refined):
+                raise ValueError(f"frame {result.frame.index} has no analysed frame before it")
             yield result
-        elif tracker is None:
-            raise ValueError(f"frame {result.frame.index} has no analysed frame before it")
+            tracker = _Tracker(result)
+        elif isinstance(result, Refined) and result.mask_from != "failed":
+            yield from tracker.meet(result)
+            yield result
+            tracker = _Tracker(result, tracker.gray)
         else:
-            yield tracker.follow(result)
+            tracker.follow(result)
+            if not ahead or tracker.full:
+                yield tracker.first_waiting()
+    if tracker:
+        yield from tracker.rest()
+
+
+@dataclass
+class _Step:
+    """A frame that waits for the next analysed one.
+
+    back, forth: flow from it to the frame before, and from that one to it; None: a cut between
+    way: from it to the analysed frame before
+    """
+
+    result: Refined | Localised
+    back: Flow | None
+    forth: Flow | None
+    way: Way
+
+    @property
+    def bytes(self) -> int:
+        return sum(plane.nbytes for plane in self.result.frame.picture.planes)
 
 
 class _Tracker:
-    """The mask of the last frame, and that frame's picture for the flow."""
+    """The last analysed frame and the frames since that have not been given their masks."""
 
-    def __init__(self, refined: Refined) -> None:
-        self._mask = refined.working_mask
-        self._image = refined.frame.image
-        self._gray: NDArray[np.uint8] | None = None
-        self._way = np.zeros((FLOW_SIZE, FLOW_SIZE, 2), np.float32)
+    def __init__(self, refined: Refined, gray: Gray | None = None) -> None:
+        self.gray = gray  # of the last frame; made only where frames are tracked
+        self._before = refined
+        self._way = _NOWHERE_ELSE
+        self._waiting: deque[_Step] = deque()
+        self._bytes = 0
 
-    def follow(self, localised: Localised) -> Refined:
-        """Move the mask to this frame."""
-        if self._gray is None:  # made only when a frame is tracked at all
-            self._gray = small_gray(self._image)
-        gray = small_gray(localised.frame.image)
-        if self._mask.any():
-            back = flow_back(self._gray, gray)
-            if _is_cut(self._gray, gray, back):
-                self._mask = np.zeros_like(self._mask)
-            self._way = joined(self._way, back)
-        self._gray = gray
-        return Refined(localised, carried(self._mask, self._way), mask_from="tracked")
+    @property
+    def full(self) -> bool:
+        """Do the waiting frames take as much memory as they may?"""
+        return self._bytes > _WAITING_BYTES
+
+    def follow(self, result: Refined | Localised) -> None:
+        """Take in the next frame that has no mask of its own."""
+        back, forth = self._step(result)
+        self._way = joined(self._way, back, forth)
+        step = _Step(result, back, forth, self._way)
+        self._waiting.append(step)
+        self._bytes += step.bytes
+
+    def first_waiting(self) -> Refined:
+        """The oldest of the waiting frames, by what is known so far."""
+        return self._carried(self._taken(), None, None)
+
+    def meet(self, after: Refined) -> Iterator[Refined]:
+        """The waiting frames, between the last analysed frame and this one, which is the next."""
+        if not self._waiting:
+            self.gray = None  # what there is is not of this frame
+        else:
+            back, forth = self._step(after)
+            ways: list[Way] = []  # from the waiting frames to the next analysed one, latest first
+            way = _NOWHERE_ELSE
+            for step in reversed(self._waiting):
+                way = joined(way, forth, back)
+                ways.append(way)
+                back, forth = step.back, step.forth
+            while self._waiting:
+                yield self._carried(self._taken(), after, ways.pop())
+
+    def rest(self) -> Iterator[Refined]:
+        """The waiting frames; no other comes."""
+        while self._waiting:
+            yield self.first_waiting()
+
+    def _step(self, result: Refined | Localised) -> tuple[Flow | None, Flow | None]:
+        """The flow from this frame to the one before, and from that one to this."""
+        before = small_gray(self._before.frame.picture) if self.gray is None else self.gray
+        self.gray = small_gray(result.frame.picture)
+        back = flow(self.gray, before)
+        if is_cut(before, self.gray, back):
+            return None, None
+        return back, flow(before, self.gray)
+
+    def _taken(self) -> _Step:
+        step = self._waiting.popleft()
+        self._bytes -= step.bytes
+        return step
+
+    def _carried(self, step: _Step, after: Refined | None, onward: Way | None) -> Refined:
+        """The waiting frame with its mask; `onward` is its way to the analysed frame after it."""
+        if isinstance(step.result, Refined):
+            return step.result  # its refinement failed, which is to be seen
+        frame = step.result.frame
+        before = self._before
+        known = trust(step.way)
+        parts = [(before.working_mask, step.way, known)]
+        if after is not None and onward is not None:
+            forward, backward = known, trust(onward)
+            known = np.maximum(forward, backward)
+            near = float((frame.time - before.frame.time) / (after.frame.time - before.frame.time))
+            parts = [
+                (before.working_mask, step.way, forward * np.float32(1 - near)),
+                (after.working_mask, onward, backward * np.float32(near)),
+            ]
+        unknown = (known < _LEAST).astype(np.uint8)
+        marked = blended(parts)
+        return Refined(
+            step.result, marked, mask_from="tracked", unknown=unknown if unknown.any() else None
+        )
 
 
-def small_gray(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB → (286, 286) uint8."""
-    small = cv2.resize(image, (FLOW_SIZE, FLOW_SIZE), interpolation=cv2.INTER_AREA)
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
+    """The way of a frame: first `back` to its neighbour, then that one's `way`.
 
-
-def flow_back(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(286, 286, 2) float32: from each pixel of `after` to where it was in `before`."""
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    back = flow.calc(after, before, None)  # type: ignore[call-overload]
-    return np.asarray(back, np.float32)
-
-
-def joined(way: NDArray[np.float32], back: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The way to the analysed frame: first `back` to the frame before, then that one's `way`.
-
+    forth: flow from the neighbour to the frame: where the two disagree, the error grows.
     Ways are joined, masks are not moved on: rounding a mask to 0 or 1 at every frame would lose
     what moves less than a pixel a frame, for good.
     """
-    rows, columns = np.mgrid[:FLOW_SIZE, :FLOW_SIZE].astype(np.float32)
-    there = cv2.remap(
-        way,
-        columns + back[..., 0],
-        rows + back[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return (back + there).astype(np.float32, copy=False)
+    if back is None or forth is None:  # a cut
+        return _LEADS_NOWHERE
+    there = fetched(np.concatenate([way, forth], axis=-1), back)
+    error = ((back + there[..., 3:]) ** 2).sum(axis=-1, keepdims=True)
+    return np.concatenate([back + there[..., :2], there[..., 2:3] + error], axis=-1)
 
 
-def carried(mask: NDArray[np.uint8], way: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The analysed frame's mask (s, s) uint8 0 or 1, as it lies at the end of the way."""
-    if not mask.any():
-        return mask
-    size = mask.shape[0]
-    scaled = cv2.resize(way, (size, size)) * (size / FLOW_SIZE)
-    rows, columns = np.mgrid[:size, :size].astype(np.float32)
-    soft = cv2.remap(
-        mask * np.uint8(255), columns + scaled[..., 0], rows + scaled[..., 1], cv2.INTER_LINEAR
-    )
-    return (soft > 127).astype(np.uint8)
+def trust(way: Way) -> NDArray[np.float32]:
+    """(286, 286) float32 in [0, 1]: how much the way's end says about each pixel."""
+    end = way[..., :2] + _PLACES
+    inside = ((end >= -_MARGIN) & (end <= FLOW_SIZE - 1 + _MARGIN)).all(axis=-1)
+    weight = np.exp(way[..., 2] * np.float32(-np.log(2) / _TOLERANCE**2))
+    return np.where(inside, weight, 0).astype(np.float32)
 
 
-def _is_cut(before: NDArray[np.uint8], after: NDArray[np.uint8], back: NDArray[np.float32]) -> bool:
-    rows, columns = np.mgrid[:FLOW_SIZE, :FLOW_SIZE].astype(np.float32)
-    warped = cv2.remap(
-        before,
-        columns + back[..., 0],
-        rows + back[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return float(cv2.absdiff(warped, after).mean()) > CUT_DIFFERENCE
+def blended(parts: list[tuple[NDArray[np.uint8], Way, NDArray[np.float32]]]) -> NDArray[np.uint8]:
+    """(s, s) uint8 0 or 1: the masks at the ends of ways, weighted; 0 where there is no weight.
+
+    parts: masks (s, s) uint8 0 or 1, with the ways that lead to them and the weights of those
+    """
+    shape = parts[0][0].shape
+    if not any(mask.any() for mask, _, _ in parts):
+        return np.zeros(shape, np.uint8)
+    size = shape[0]
+    here = places(size)
+    votes = np.zeros(shape, np.float32)  # above 0: corroded
+    for mask, way, weight in parts:
+        ends = cv2.resize(way[..., :2], (size, size)) * np.float32(size / FLOW_SIZE) + here
+        soft = remapped(mask * np.float32(2), ends) - 1
+        votes += soft * cv2.resize(weight, (size, size))
+    return (votes > 0).astype(np.uint8)
+
+
+_PLACES = places(FLOW_SIZE)
+_NOWHERE_ELSE: Way = np.zeros((FLOW_SIZE, FLOW_SIZE, 3), np.float32)
+_LEADS_NOWHERE: Way = np.full((FLOW_SIZE, FLOW_SIZE, 3), (0, 0, _LOST), np.float32)

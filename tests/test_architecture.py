@@ -19,7 +19,8 @@ FILES = sorted((ROOT / "rustvid").rglob("*.py"))
 LAYERS = (
     {"errors"},
     {"config", "frames", "threads"},
-    {"video", "method", "tracking", "render", "report", "workers"},
+    {"motion"},
+    {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"preflight"},
     {"pipeline"},
     {"training", "bench", "demo", "progress"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from rustvid import tracking
 from rustvid.frames import Classified, Frame, Localised, Picture, Refined
 from rustvid.tracking import track
 
@@ -141,3 +144,217 @@ def test_every_result_comes_before_the_next_frame_is_asked_for() -> None:
 def test_a_first_frame_without_analysis_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError, match="frame 7 has no analysed frame before it"):
         next(track([localised(7, wall())]))
+
+
+# --- known motion, forward and both ways
+
+
+def moved(kind: str, index: int) -> Array:
+    """The motion of a camera after `index` frames, 2×3, from the picture to the view."""
+    if kind == "pan":
+        return np.float32([[1, 0, -4.0 * index], [0, 1, 1.5 * index]])
+    if kind == "zoom":
+        scale = 1.012**index
+        return np.float32(cv2.getRotationMatrix2D((286, 286), 0, scale))
+    if kind == "rotation":
+        return np.float32(cv2.getRotationMatrix2D((286, 286), 0.8 * index, 1))
+    if kind == "hand shake":
+        shift = np.random.default_rng(index).normal(0, 6, 2)
+        return np.float32([[1, 0, shift[0]], [0, 1, shift[1]]])
+    return np.float32([[1, 0, 0], [0, 1, 0]])
+
+
+def shot(kind: str, count: int) -> list[tuple[Array, Array]]:
+    """Views of a wall with a mask on it, and the true masks, both (572, 572, …)."""
+    picture, mask = wall(seed=3), 255 * patch()
+    frames = []
+    for index in range(count):
+        way = moved(kind, index)
+        seen = cv2.warpAffine(picture, way, (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT_101)
+        true = cv2.warpAffine(mask, way, (SIZE, SIZE))
+        frames.append((seen, (true > 127).astype(np.uint8)))
+    return frames
+
+
+def tracked(frames: list[tuple[Array, Array]], every: int, ahead: bool = True) -> list[Refined]:
+    given = (
+        refined(index, image, mask) if index % every == 0 else localised(index, image)
+        for index, (image, mask) in enumerate(frames)
+    )
+    results = list(track(given, ahead))
+    assert [result.frame.index for result in results] == list(range(len(frames)))
+    return results
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"), [("pan", 0.9), ("zoom", 0.8), ("rotation", 0.8), ("hand shake", 0.9)]
+)
+@pytest.mark.parametrize("ahead", [False, True], ids=["forward", "both ways"])
+def test_the_mask_is_on_its_rust_after_30_frames(kind: str, least: float, ahead: bool) -> None:
+    frames = shot(kind, 31)
+    results = tracked(frames, every=100, ahead=ahead)  # nothing comes after: forward, all the way
+    assert overlap(frames[0][1], frames[30][1]) < 0.8 or kind == "hand shake"  # it did move
+    for result, (_, truth) in zip(results, frames, strict=True):
+        assert overlap(result.working_mask, truth) >= least
+
+
+@pytest.mark.parametrize("kind", ["pan", "zoom", "rotation", "hand shake", "still"])
+def test_both_ways_is_at_least_as_good_as_forward(kind: str) -> None:
+    frames = shot(kind, 31)
+
+    def worst(ahead: bool) -> float:
+        results = tracked(frames, every=30, ahead=ahead)
+        return min(overlap(r.working_mask, t) for r, (_, t) in zip(results, frames, strict=True))
+
+    assert worst(ahead=True) >= 0.9
+    assert worst(ahead=True) >= worst(ahead=False) - 0.01
+
+
+def test_masks_that_disagree_are_blended_by_the_distance_in_time() -> None:
+    image, empty = wall(), np.zeros((SIZE, SIZE), np.uint8)
+    given = [refined(0, image, patch()), *(localised(i, image) for i in range(1, 10))]
+    results = list(track([*given, refined(10, image, empty)], ahead=True))
+    assert [bool(r.working_mask.any()) for r in results] == [True] * 5 + [False] * 6
+
+
+def test_rust_that_comes_into_view_is_marked_before_it_is_analysed() -> None:
+    """A pan onto a patch that the first analysed frame does not show."""
+    picture, whole = wall(width=SIZE + 240), np.zeros((SIZE, SIZE + 240), np.uint8)
+    whole[100:400, SIZE + 20 : SIZE + 220] = 1
+    views = [
+        (picture[:, 8 * i : 8 * i + SIZE].copy(), whole[:, 8 * i : 8 * i + SIZE].copy())
+        for i in range(31)
+    ]
+    both, forward = tracked(views, every=30), tracked(views, every=30, ahead=False)
+    assert views[0][1].sum() == 0
+    assert overlap(both[20].working_mask, views[20][1]) >= 0.9
+    assert forward[20].working_mask.sum() == 0
+    gone = np.zeros((SIZE, SIZE), np.uint8)
+    gone[:, SIZE - 160 :] = 1  # what has come into view by then
+    unknown = forward[20].unknown
+    assert unknown is not None
+    assert overlap(cv2.resize(unknown, (SIZE, SIZE), interpolation=0), gone) >= 0.8
+    assert both[20].unknown_share < 0.05
+
+
+def test_a_still_camera_knows_everything() -> None:
+    image = wall()
+    noisy = [
+        np.clip(image + np.random.default_rng(i).normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+        for i in range(12)
+    ]
+    results = tracked([(picture, patch()) for picture in noisy], every=5)
+    assert all(result.unknown_share < 0.001 for result in results)
+    assert all(overlap(result.working_mask, patch()) > 0.98 for result in results)
+
+
+def test_after_a_cut_the_next_analysed_frame_is_asked_and_before_it_the_last() -> None:
+    """Frames 0 and 8 are analysed, the scene changes at 4; 12 to 15 are of a third scene."""
+    scenes = [wall(seed=1), wall(seed=2), wall(seed=4)]
+    first, second = patch(), np.roll(patch(), -150, axis=1)
+    frames = [(scenes[0], first)] * 4 + [(scenes[1], second)] * 8 + [(scenes[2], first)] * 4
+    results = tracked(frames, every=8)
+    for result, (_, truth) in zip(results[:12], frames[:12], strict=True):
+        assert overlap(result.working_mask, truth) > 0.95
+        assert result.unknown_share < 0.01
+    for result in results[12:]:  # nobody has looked at it
+        assert not result.working_mask.any() and result.unknown_share == 1.0
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["forward", "both ways"])
+def test_cuts_every_few_frames_mark_nothing_of_another_scene(ahead: bool) -> None:
+    scenes = [wall(seed=seed) for seed in range(8)]
+    frames = [(scenes[index // 3], patch()) for index in range(24)]
+    results = tracked(frames, every=12, ahead=ahead)
+    shown = {0, 1, 2, 12, 13, 14}  # the scenes of the analysed frames
+    for result in results:
+        if result.frame.index in shown:
+            assert overlap(result.working_mask, patch()) > 0.95
+        else:
+            assert not result.working_mask.any() and result.unknown_share > 0.9
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["forward", "both ways"])
+def test_a_fade_is_followed_and_nothing_is_seen_in_the_black(ahead: bool) -> None:
+    picture = wall()
+    lights = [*np.linspace(1, 0, 13), 0, *np.linspace(0, 1, 13)]
+    frames = [((picture * light).astype(np.uint8), patch()) for light in lights]
+    results = tracked(frames, every=26, ahead=ahead)
+    assert all(overlap(result.working_mask, patch()) > 0.9 for result in results[:10])
+    assert len(results) == 27
+
+
+@pytest.mark.parametrize(("count", "every"), [(1, 5), (2, 5), (4, 5), (7, 1000), (9, 1)])
+def test_a_clip_shorter_than_the_interval_gets_all_its_masks(count: int, every: int) -> None:
+    frames = shot("pan", count)
+    for ahead in (False, True):
+        results = tracked(frames, every, ahead)
+        assert all(
+            overlap(r.working_mask, t) > 0.9 for r, (_, t) in zip(results, frames, strict=True)
+        )
+
+
+@pytest.mark.parametrize("rate", [Fraction(1), Fraction(240), Fraction(30000, 1001)])
+def test_any_frame_rate(rate: Fraction) -> None:
+    frames = shot("pan", 11)
+    given = []
+    for index, (image, mask) in enumerate(frames):
+        result = refined(index, image, mask)
+        frame = replace(result.frame, time=index / rate, duration=1 / rate)
+        local = Localised(Classified(frame, None), None)
+        given.append(Refined(local, mask) if index % 5 == 0 else local)
+    for result, (_, truth) in zip(track(given, ahead=True), frames, strict=True):
+        assert overlap(result.working_mask, truth) > 0.95
+
+
+def test_a_failed_refinement_is_shown_as_such_and_tracked_over() -> None:
+    image, mask = wall(), patch()
+    failed = replace(refined(2, image, np.zeros_like(mask)), mask_from="failed")
+    given = [refined(0, image, mask), localised(1, image), failed, localised(3, image)]
+    results = list(track([*given, refined(4, image, mask)], ahead=True))
+    kinds = ["analysed", "tracked", "failed", "tracked", "analysed"]
+    assert [r.mask_from for r in results] == kinds
+    assert results[2] is failed and failed.unknown_share == 1.0
+    assert overlap(results[3].working_mask, mask) > 0.98
+
+
+def test_waiting_frames_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand frames without an analysed one: the oldest go on their way, in order."""
+    image = wall()[::4, ::4].copy()
+    monkeypatch.setattr(tracking, "_WAITING_BYTES", 10 * image[..., 0].nbytes)
+    asked = 0
+
+    def frames() -> Iterator[Refined | Localised]:
+        nonlocal asked
+        yield refined(0, image, patch()[::4, ::4].copy())
+        for index in range(1, 60):
+            asked = index
+            yield localised(index, image)
+
+    for result in track(frames(), ahead=True):
+        assert asked - result.frame.index <= 11 or asked == 59
+        assert result.frame.index == 0 or result.mask_from == "tracked"
+
+
+def test_tracking_flickers_less_than_analysing_every_frame() -> None:
+    """Analysis that is wrong at the border, differently on every frame."""
+    frames = shot("pan", 31)
+    random = np.random.default_rng(7)
+    rough = []
+    for image, mask in frames:
+        noise = cv2.GaussianBlur(random.normal(size=mask.shape).astype(np.float32), (0, 0), 6)
+        soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 8)
+        rough.append((image, (soft + 3 * noise > 0.5).astype(np.uint8)))
+
+    def steadiness(results: list[Refined]) -> float:
+        pairs = itertools.pairwise(results)
+        return float(np.mean([consistency(*pair) for pair in pairs]))
+
+    assert steadiness(tracked(rough, every=10)) > steadiness(tracked(rough, every=1)) + 0.05
+
+
+def consistency(before: Refined, after: Refined) -> float:
+    """IoU of a mask, moved along the true pan, with the next one."""
+    step = moved("pan", 1)
+    shifted = cv2.warpAffine(255 * before.working_mask, step, (SIZE, SIZE)) > 127
+    return overlap(shifted[:, :-8], after.working_mask[:, :-8])

@@ -22,6 +22,7 @@ COLUMNS = (
     "area_pct",
     "regions",
     "largest_region_px",
+    "unknown_pct",
     "confidence",
     "flags",
 )
@@ -41,6 +42,7 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * area.share:.4f}",
         str(area.regions),
         str(area.largest),
+        f"{100 * result.refined.unknown_share:.2f}",
         f"{trust.confidence:.4f}" if trust else "",
         ";".join(trust.flags) if trust else "",
     )

@@ -6,6 +6,7 @@ A Picture's planes are views of the decoder's own memory: nothing is copied, not
 from __future__ import annotations
 
 from fractions import Fraction
+from threading import Lock
 from typing import Any
 
 import av
@@ -30,12 +31,14 @@ class Converter:
     """Turns decoded frames into pictures and into the images that the network sees.
 
     image_size: (width, height) of the images. Keeps its scaling contexts: use one per stream.
+    Pictures are made in the reader's thread, images wherever they are first looked at.
     """
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         self._image_size = image_size
         self._to_planar = VideoReformatter()
         self._to_image = VideoReformatter()
+        self._one_at_a_time = Lock()
 
     def picture(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> Picture:
         """The frame's planes, converted to planar YUV only if they are something else."""
@@ -62,16 +65,17 @@ class Converter:
         width, height = self._image_size
         if picture.rotation % 2:
             width, height = height, width
-        rgb = self._to_image.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="rgb24",
-            src_colorspace=_SWSCALE[picture.matrix],
-            src_color_range=ColorRange.JPEG if picture.full_range else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,  # the decoder and the network have the other cores
-        )
+        with self._one_at_a_time:
+            rgb = self._to_image.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="rgb24",
+                src_colorspace=_SWSCALE[picture.matrix],
+                src_color_range=ColorRange.JPEG if picture.full_range else ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+                threads=1,  # the decoder and the network have the other cores
+            )
         return np.ascontiguousarray(picture.upright(rgb.to_ndarray()))
 
     def _planar(self, frame: av.VideoFrame, wanted: str, full_range: bool) -> av.VideoFrame:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -52,9 +53,11 @@ class Source(ABC):
     companions: the streams whose packets come with the frames, to be copied
     container: PyAV's open input, for its metadata and chapters; None where there is none
     damaged_packets: how many could not be decoded so far
+    live: its frames come when they come, and nothing may wait for the next one
     """
 
     info: SourceInfo
+    live: bool = False
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0
@@ -225,7 +228,7 @@ class FileSource(Source):
             time=time,
             duration=(decoded.duration or 0) * self.info.time_base,
             picture=picture,
-            image=self._converter.image(decoded, picture),
+            image=partial(self._converter.image, decoded, picture),
             status=status,
             companions=companions,
         )
