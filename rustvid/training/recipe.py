@@ -21,6 +21,7 @@ class TrainConfig:
         0.1, "share of photos, by name, kept out of training", low=0, high=0.5
     )
 
+    weak: bool = option(False, "learn from DATA/weak too, whose labels are noisy; not tried yet")
     start: str | None = option(
         "rustvid-student",
         "what to begin with: a student, shipped or .npz; imagenet: the encoder alone "

@@ -15,8 +15,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from rustvid.config import ModelConfig
 from rustvid.method import models, network, student
-from rustvid.training import batches, card, choose, data, imagenet, losses, plots
+from rustvid.method.classify import Model
+from rustvid.training import batches, card, choose, data, evaluate, imagenet, losses, plots
 from rustvid.training.recipe import TrainConfig
 from rustvid.training.watch import Watch
 
@@ -184,6 +186,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
+    weak = data.read_weak(folder, config.longest) if config.weak else None
+    photos += weak.photos if weak else ()
     model = student.build(None, logits=True)
     begin(model, config.start)
     compile_for(model, config)
@@ -194,7 +198,11 @@ def train(
     run(state, photos, watch)
     weights = out / "rustvid-student.npz"
     network.save_weights(state.ready(), weights)
-    weights.with_suffix(".md").write_text(card.write(read, len(held_out), config))
+    report = (
+        evaluate.classify(held_out, Model(ModelConfig(name=str(weights)))) if held_out else None
+    )
+    text = card.write(read, len(held_out), config, card.measured(report))
+    weights.with_suffix(".md").write_text(text, encoding="utf-8")
     if plots.available():
         plots.curves(out / "log.csv")
     return weights
