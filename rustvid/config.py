@@ -90,7 +90,11 @@ class ModelConfig:
     )
     batch: int = option(4, "frames per network pass", low=1, high=256)
     threshold: float = option(
-        0.5, "a frame is corroded when p(corrosion) exceeds this", low=0, high=1
+        0.35,
+        "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in the others nothing "
+        "is marked",
+        low=0,
+        high=1,
     )
 
 
