@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -23,12 +24,13 @@ COLUMNS = (
     "regions",
     "largest_region_px",
 )
+LIVE_COLUMNS = (*COLUMNS, "utc")
 
 
 def row(result: Measured) -> tuple[str, ...]:
     """One frame's row; probability is empty where the frame was tracked, not looked at."""
     probability, area = result.probability, result.area
-    return (
+    return (  # of a live frame there is one cell more
         str(result.frame.index),
         f"{float(result.frame.time):.6f}",
         result.status,
@@ -38,7 +40,14 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * area.share:.4f}",
         str(area.regions),
         str(area.largest),
+        *([] if result.frame.utc is None else [utc_text(result.frame.utc)]),
     )
+
+
+def utc_text(seconds: float) -> str:
+    """Seconds since 1970 as 2026-01-31T12:00:00.000Z."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 class CsvReport:
@@ -48,7 +57,7 @@ class CsvReport:
     the file ends with a whole row. Left unfinished it stays as `part`, if it has a row at all.
     """
 
-    def __init__(self, path: Path, part: Path) -> None:
+    def __init__(self, path: Path, part: Path, columns: tuple[str, ...] = COLUMNS) -> None:
         self.path = path
         self._part = part
         self._rows = self._size = 0
@@ -57,7 +66,7 @@ class CsvReport:
         except OSError as exc:
             raise self._error(exc) from exc
         try:
-            self._write(COLUMNS)
+            self._write(columns)
         except SinkError:
             self._file.close()
             raise
