@@ -300,7 +300,8 @@ class Outputs:
 
     def _finish(self, sink: Sink, rest: tuple[object, ...]) -> None:
         sink.finish(rest)
-        self._summary.warnings += sink.warnings
+        known = self._summary.warnings
+        known += [warning for warning in sink.warnings if warning not in known]
         self._summary.outputs.append(sink.path)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from rustvid.config import Config, OutputConfig
+from rustvid.config import Config, OutputConfig, StatusConfig
 from rustvid.errors import UsageError
 from rustvid.method.models import find
 from rustvid.video import (
@@ -88,6 +90,8 @@ def _live(config: Config) -> int:
         check_folder(Path(events.path))
     if events.webhook and not events.webhook.startswith(("http://", "https://")):
         raise UsageError(f"events.webhook must begin with http:// or https://: {events.webhook}")
+    if config.status.address:
+        status_address(config.status)
     return 2
 
 
@@ -111,3 +115,30 @@ def _paths(config: Config) -> Paths:
     video = Path(output.path) if output.path else None
     csv = Path(output.csv) if output.csv else video.with_suffix(".csv") if video else None
     return Paths(video, csv, Path(output.mask) if output.mask else None)
+
+
+def status_address(config: StatusConfig) -> tuple[str, int]:
+    """Where to serve; raises UsageError, too where a token is needed and there is none."""
+    text = config.address or ""
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or port is None:
+        raise UsageError(f"status.address must be host:port like 127.0.0.1:8090, received {text!r}")
+    if not is_loopback(host) and not config.token:
+        raise UsageError(
+            f"status.address {text}: others can reach it; set status.token, or use 127.0.0.1"
+        )
+    return host, port
+
+
+def is_loopback(host: str) -> bool:
+    """Is it this machine alone?"""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

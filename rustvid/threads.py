@@ -104,6 +104,11 @@ class WriteBehind(Generic[T]):
     ) -> None:
         self._stop()
 
+    @property
+    def waiting(self) -> int:
+        """Items that are put and not yet written."""
+        return self._queue.qsize()
+
     def finish(self) -> None:
         """Wait until all that was put is written; raises what `write` raised."""
         self._stop()

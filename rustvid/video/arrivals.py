@@ -45,7 +45,7 @@ class Arrivals:
 
     def __init__(self, health: Health, *, keep_all: bool) -> None:
         self._health = health
-        self._waiting: Newest[Arrival] = Newest(_WAITING, keep_all=keep_all, merge=_with_companions)
+        self._queue: Newest[Arrival] = Newest(_WAITING, keep_all=keep_all, merge=_with_companions)
         self._lock = threading.Lock()
         self._current: Listener | None = None  # whom we still hear
         self._timeline: Timeline | None = None
@@ -66,9 +66,14 @@ class Arrivals:
 
     def get(self, timeout: float) -> Arrival | None:
         """The next frame; None if none came in time."""
-        arrival = self._waiting.get(timeout)
-        self._health.dropped = self._waiting.dropped
+        arrival = self._queue.get(timeout)
+        self._health.dropped = self._queue.dropped
         return arrival
+
+    @property
+    def waiting(self) -> int:
+        """Frames that wait."""
+        return len(self._queue)
 
     @property
     def step(self) -> Fraction:
@@ -118,7 +123,7 @@ class Arrivals:
             companions = self._sounds.taken()
         aspect, codec = ear.opened_as.aspect, ear.opened_as.codec
         arrival = Arrival(frame, moment, status, aspect, codec, companions)
-        self._waiting.put(arrival, lambda: self.heard(ear))
+        self._queue.put(arrival, lambda: self.heard(ear))
 
     def damaged(self) -> None:
         self._health.damaged += 1

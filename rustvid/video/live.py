@@ -85,6 +85,11 @@ class LiveSource(Source):
         """Streams of sound, known from the first frame on."""
         return self._arrivals.sounds
 
+    @property
+    def waiting(self) -> int:
+        """Decoded frames that wait for the pipeline."""
+        return self._arrivals.waiting
+
     def stop(self) -> None:
         """End within a second, in whatever state it is."""
         self._stop.set()
