@@ -178,9 +178,9 @@ class Camera:
                 due = self._began + number / self.rate - time.monotonic()
                 if due > 0:  # real time is what a camera is made of
                     time.sleep(due)
+                if _gone(client):
+                    return
                 if self.frozen.is_set():
-                    if client.recv(1, socket.MSG_PEEK) == b"":
-                        return
                     continue
                 if self.restart_clock:
                     self.restart_clock, begin = False, number
@@ -194,8 +194,6 @@ class Camera:
                         client.sendall(struct.pack(">BBH", 0x24, 0, len(data)) + data)
                     elif self._random.random() >= self.loss:
                         datagrams.sendto(data, target)
-                if target and _gone(client):
-                    return
 
     def _now(self) -> int:
         return round((time.monotonic() - self._began) * self.rate)
@@ -217,8 +215,10 @@ def _payloads(units: list[bytes]) -> list[tuple[bytes, int]]:
 
 
 def _gone(client: socket.socket) -> bool:
+    """Has it closed, or said goodbye? Its reports are read and forgotten."""
     try:
-        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        said = client.recv(4096, socket.MSG_DONTWAIT)
+        return said == b"" or b"TEARDOWN" in said
     except BlockingIOError:
         return False
 

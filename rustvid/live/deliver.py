@@ -16,7 +16,6 @@ from contextlib import suppress
 from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
-from rustvid.errors import RustVidError
 from rustvid.redact import redacted
 
 _MOST = 100  # events that wait; beyond that the oldest is given up
@@ -29,7 +28,7 @@ _TICK = 0.1
 _AGAIN = (408, 425, 429)  # HTTP: not now; 5xx too
 
 
-class NotDelivered(RustVidError):
+class NotDelivered(Exception):
     """An event did not get through; `again` says whether another try may help."""
 
     def __init__(self, message: str, *, again: bool) -> None:
@@ -102,7 +101,7 @@ class Courier:
     def _give_up(self, why: str) -> None:
         self.lost += 1
         logging.getLogger("rustvid.live").warning(
-            "an event was not delivered to %s: %s", self._name, why
+            "an event was not delivered to %s: %s", self._name, redacted(why)
         )
 
 

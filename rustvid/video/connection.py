@@ -31,8 +31,8 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (av.error.HTTPUnauthorizedError, "401: user or password are refused"),
     (av.error.HTTPForbiddenError, "403: access is forbidden"),
     (av.error.HTTPNotFoundError, "404: there is no such stream"),
-    (av.error.ExitError, "no data in time"),
     (av.error.ProtocolNotFoundError, "the protocol is not known to FFmpeg here, or not allowed"),
+    (av.error.ExitError, "no data in time"),
 )
 
 
@@ -114,6 +114,9 @@ class Connection:
             ending = Ending("the stream ended")
         except (av.error.FFmpegError, OSError) as exc:
             ending = ending_of(exc, self._config)
+            late = time.monotonic() - self.started >= self._config.open_timeout
+            if late and not self.playing and not ending.final:
+                ending = Ending(_REASONS[-1][1])  # FFmpeg may say anything then
         except _Unfit as exc:
             ending = Ending(str(exc), final=True)
         except BaseException as exc:  # noqa: BLE001 - a bug: it is raised again in the reader
