@@ -30,7 +30,7 @@ from rustvid.video.timeline import Timeline
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
-PATIENCE = 60.0  # seconds for what takes a few, on a busy machine
+PATIENCE = 120.0  # seconds for what takes a few, on a busy machine
 QUICK: dict[str, Any] = {"retry_first": 0.05, "retry_longest": 0.2, "open_timeout": 20.0}
 RATE = Fraction(25)
 

@@ -37,12 +37,15 @@ def watch(
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Board], None] | None = None,
     model: Network | None = None,
+    written: Callable[[Measured, Picture], None] | None = None,
 ) -> Summary:
     """Watch `config.input`, a camera, until it is given up or `asked_to_stop`; write the outputs.
 
     asked_to_stop: looked at ten times a second; the files are then completed, and it is no error
     progress: called after every frame is analysed; may raise RustVidError to break off
     model: one that is loaded already; None loads `config.model`
+    written: called with every result and its annotated picture, once they are in the files; from
+        the thread that writes
     Errors before the start are raised. What ends the run later is in `summary.error`; if it was the
     camera, the files are complete all the same.
     """
@@ -62,6 +65,8 @@ def watch(
         def show(result: Measured, drawn: Picture) -> None:
             board.written(result, drawn, time.time())
             events.see(result, drawn, segments.current.video)
+            if written:
+                written(result, drawn)
 
         segments = stack.enter_context(Segments(line.source, config, paths, summary, show))
         try:
