@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rustvid import __version__
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
-from rustvid.redact import redacted
+from rustvid.redact import MASK, redacted
 
 if TYPE_CHECKING:
     from rustvid.frames import Measured
@@ -264,7 +264,7 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
     from rustvid.progress import LiveProgress, Signals
     from rustvid.redact import hide_arguments, secrets_in
 
-    hide_arguments(secrets_in(f"{config.input} {config.events.webhook} {config.status.token}"))
+    hide_arguments([*secrets_in(f"{config.input} {config.events.webhook}"), config.status.token])
     sys.excepthook = lambda *error: _tell("".join(traceback.format_exception(*error)))
     with Signals() as signals, LiveProgress(redacted(str(config.input)), options.quiet) as progress:
         with _library_chatter(options.verbose):
@@ -278,6 +278,8 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
     if options.json:
         from rustvid.config import as_dict
 
+        if config.status.token:
+            config = replace(config, status=replace(config.status, token=MASK))
         facts = {"versions": _versions(), **summary.as_dict(), "config": as_dict(config)}
         _print(json.dumps(facts, indent=2, ensure_ascii=False))
     if not options.quiet and (summary.frames or not summary.error):

@@ -38,7 +38,7 @@ def host_of(address: str) -> str:
     return urlsplit(redacted(address).replace(f"{MASK}@", "", 1)).hostname or address
 
 
-def hide_arguments(secrets: Iterable[str]) -> None:
+def hide_arguments(secrets: Iterable[str | None]) -> None:
     """Write stars over these secrets where the system shows the command line of this process.
 
     Linux keeps it in the process's own memory (proc(5): arg_start, arg_end). Elsewhere, and where
@@ -52,7 +52,7 @@ def hide_arguments(secrets: Iterable[str]) -> None:
     if not begin < end:
         return
     shown = ctypes.string_at(begin, end - begin)
-    for secret in map(str.encode, secrets):
+    for secret in [secret.encode() for secret in secrets if secret]:
         at = shown.find(secret)
         while at >= 0:
             ctypes.memset(begin + at, ord("*"), len(secret))

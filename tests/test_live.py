@@ -30,7 +30,7 @@ from rustvid.video.timeline import Timeline
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
-PATIENCE = 120.0  # seconds for what takes a few, on a busy machine
+PATIENCE = 240.0  # seconds for what takes a few, on a busy machine
 QUICK: dict[str, Any] = {"retry_first": 0.05, "retry_longest": 0.2, "open_timeout": 20.0}
 RATE = Fraction(25)
 
@@ -269,7 +269,7 @@ def test_frames_come_in_order_on_one_clock(transport: str) -> None:
     for a, b in itertools.pairwise(frames):
         steps = (number(b) - number(a)) % COUNT
         assert float(b.time - a.time) == pytest.approx(steps / 25, abs=0.002)
-    assert all(frame.utc and abs(frame.utc - time.time()) < 2 * PATIENCE for frame in frames)
+    assert all(frame.utc and abs(frame.utc - time.time()) < PATIENCE for frame in frames)
     assert source.health.state is State.STOPPED
 
 

@@ -34,6 +34,7 @@ from rustvid.video.timeline import TICK
 _LOOK = 0.1  # seconds between looks at the clock
 _GRACE = 1.0  # seconds past FFmpeg's own timeouts before a connection is abandoned
 _STEADY = 2.0  # seconds of pictures after which the next drop is tried again soon
+_PIECE = 30.0  # seconds that HLS, which sends some seconds at a time, may be silent
 _CLOSING = 0.5  # seconds for a connection to close
 _MOST_ABANDONED = 16  # connections that hang in FFmpeg: more would fill the memory
 
@@ -52,6 +53,9 @@ class LiveSource(Source):
         config: SourceConfig,
         asked_to_stop: Callable[[], bool],
     ) -> None:
+        if address.in_pieces:
+            longer = max(config.read_timeout, _PIECE)
+            config = replace(config, keep_all=True, read_timeout=longer)
         self.health = Health()
         self._address, self._config = address, config
         self._converter = Converter(image_size)
