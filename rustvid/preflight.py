@@ -21,6 +21,7 @@ from rustvid.video import (
 from rustvid.video.address import address_of, is_live
 from rustvid.video.encoders import check_codec
 from rustvid.video.photos import PHOTOS
+from rustvid.video.sink import part_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ def _live(config: Config) -> int:
     if config.source.start is not None:
         raise UsageError("source.start: a live camera has no earlier time to begin at; leave it")
     output = config.output
+    left = part_of(Path(output.path)) if output.path and not output.segment else None
+    if left and left.exists() and not output.overwrite:
+        raise UsageError(
+            f"{left}: is there, of an earlier run perhaps; move it away, add --overwrite, or use "
+            "--segment, whose names do not meet"
+        )
     if (output.keep or output.keep_size) and not output.segment:
         raise UsageError("output.keep and output.keep_size need --segment: they remove whole files")
     if output.segment and not output.path:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 
 import av
+import cv2
 import media
 
 COUNT = 100  # different frames, then again from the first
@@ -230,6 +231,55 @@ def _shut(listening: socket.socket) -> None:
         return  # nobody was connected
     finally:
         listening.close()
+
+
+class Stills:
+    """MJPEG over HTTP: `rate` pictures a second, which have no times."""
+
+    def __init__(self, rate: float) -> None:
+        self._gone = threading.Event()
+        stills = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
+                self.end_headers()
+                for index in itertools.count():
+                    bgr = cv2.cvtColor(media.picture(index), cv2.COLOR_RGB2BGR)
+                    data = cv2.imencode(".jpg", bgr)[1].tobytes()
+                    head = f"--b\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                    try:
+                        self.wfile.write(head.encode() + data + b"\r\n")
+                    except OSError:
+                        return
+                    if stills._gone.wait(1 / rate):
+                        return
+
+            def log_message(self, *arguments: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}/video"
+
+    def __enter__(self) -> Stills:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._gone.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 class Web:

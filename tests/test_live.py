@@ -14,7 +14,7 @@ from typing import Any
 
 import media
 import pytest
-from cameras import COUNT, Camera
+from cameras import COUNT, Camera, Stills
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError, UsageError
@@ -397,6 +397,24 @@ def test_a_camera_that_restarts_its_clock_goes_on() -> None:
                 break
     assert all(a.time < b.time for a, b in itertools.pairwise(frames))
     assert source.health.reconnects == 0
+
+
+def test_stills_without_times_get_those_of_their_arrival() -> None:
+    with Stills(rate=8.0) as stills, watched(stills.url) as source:
+        began = time.monotonic()
+        frames = list(itertools.islice(source.frames(), 20))
+        passed = time.monotonic() - began
+    assert forwards(frames)
+    assert 19 / 8 - 0.5 < frames[-1].time <= passed  # made-up times would be 19 / 25
+    assert source.health.lost == 0
+
+
+def test_what_comes_in_pieces_is_not_dropped() -> None:
+    address = address_of("https://camera/a/LIVE.m3u8?x=1", SourceConfig())
+    assert address.in_pieces
+    source = LiveSource(address, (80, 60), SourceConfig(), lambda: False)
+    assert source._config.keep_all and source._config.read_timeout >= 30
+    assert not address_of("https://camera/live.ts", SourceConfig()).in_pieces
 
 
 def test_what_udp_loses_is_counted() -> None:

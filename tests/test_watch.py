@@ -329,6 +329,15 @@ def test_what_is_for_cameras_is_refused_for_films(clip: Path) -> None:
         run(config_for("rtsp://camera/live"), model=ColourModel())
 
 
+def test_what_a_killed_run_left_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "live.mp4"
+    (tmp_path / "live.part.mp4").write_bytes(b"of last night")
+    with pytest.raises(UsageError, match="of an earlier run"):
+        preflight(config_for("rtsp://camera/live", f"output.path={out}"))
+    for way in ("output.segment=10m", "output.overwrite=true"):
+        assert preflight(config_for("rtsp://camera/live", f"output.path={out}", way))
+
+
 # --- events
 
 

@@ -26,12 +26,14 @@ class Address:
 
     url: with user and password, so kept out of `repr`; name: without, to be shown
     scheme: "rtsp", "http", "v4l2", "file", …; whitelist: protocols that FFmpeg may use
+    in_pieces: HLS, which comes some seconds at a time: dropping what comes at once would drop most
     """
 
     url: str = field(repr=False)
     name: str
     scheme: str
     whitelist: str
+    in_pieces: bool = False
 
 
 def is_live(name: str, config: SourceConfig) -> bool:
@@ -70,9 +72,9 @@ def address_of(name: str, config: SourceConfig) -> Address:
     elif scheme not in ("file", "udp") and not _has_host(url):
         raise UsageError(f"{name}: names no host; write {scheme}://host/path")
     own = (scheme,) if scheme != "v4l2" else ("file",)
-    return Address(
-        url, redacted(name), scheme, ",".join(dict.fromkeys((*own, *allowed, *_CARRIERS)))
-    )
+    whitelist = ",".join(dict.fromkeys((*own, *allowed, *_CARRIERS)))
+    in_pieces = scheme in ("http", "https") and urlsplit(url).path.lower().endswith(".m3u8")
+    return Address(url, redacted(name), scheme, whitelist, in_pieces)
 
 
 def _has_host(url: str) -> bool:

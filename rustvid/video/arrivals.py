@@ -114,10 +114,12 @@ class Arrivals:
             first = not ear.pictures
             again = first and bool(self._health.read)
             ear.pictures += 1
+            now, stamped = time.monotonic(), ear.opened_as.stamped
             stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or TICK)
-            moment = self._timeline.place(stamp, time.monotonic(), time.time())
+            moment = self._timeline.place(stamp if stamped else Fraction(now), now, time.time())
             self._health.read += 1
-            self._health.lost += moment.lost
+            if stamped or again:  # the time of arrival alone does not tell loss from jitter
+                self._health.lost += moment.lost
             if status == "ok":
                 status = "reconnected" if again else "time repaired" if moment.jumped else status
             companions = self._sounds.taken()

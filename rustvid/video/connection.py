@@ -26,6 +26,7 @@ _FINAL = (  # trying again would give the same
     av.error.HTTPForbiddenError,
     av.error.HTTPNotFoundError,
 )
+_UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
 _NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (av.error.HTTPUnauthorizedError, "401: user or password are refused"),
@@ -42,12 +43,14 @@ class Opened:
 
     rate: frames per second as promised, None if nothing is; aspect: width / height of one pixel
     sounds: the streams of sound
+    stamped: the frames say when they were taken; those of MJPEG over HTTP do not
     """
 
     codec: str
     rate: Fraction | None
     aspect: Fraction
     sounds: tuple[Any, ...]
+    stamped: bool = True
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Connection:
                 Fraction(rate) if (rate := video.average_rate or video.guessed_rate) else None,
                 video.sample_aspect_ratio or Fraction(1),
                 sounds,
+                container.format.name not in _UNSTAMPED,
             )
         )
         damaged = False
