@@ -23,6 +23,7 @@ from rustvid.redact import hide_arguments, redacted, secrets_in
 from rustvid.threads import Newest
 from rustvid.video import open_source
 from rustvid.video.address import address_of, is_live
+from rustvid.video.connection import Lag
 from rustvid.video.health import NEXT, Health, State
 from rustvid.video.live import LiveSource
 from rustvid.video.planes import rgb_of
@@ -218,6 +219,29 @@ def test_frames_that_come_in_a_heap_were_taken_one_after_another() -> None:
     placed(line, [n / 25 for n in range(25)], [1.0] * 25)  # as after opening
     late = placed(line, [1.0, 1.04, 1.08], [1.0, 1.04, 2.0])
     assert [moment.utc - 1e9 for moment in late] == pytest.approx([1.0, 1.04, 1.08], abs=0.01)
+
+
+class Stamped:
+    """A packet, as far as `Lag` looks at it: 25 a second, every tenth a key frame."""
+
+    time_base = Fraction(1, 25)
+
+    def __init__(self, number: int) -> None:
+        self.dts, self.is_keyframe = number, number % 10 == 0
+
+
+def test_who_cannot_decode_in_time_skips_to_a_key_frame_that_is_on_time() -> None:
+    lag, now, decoded = Lag(), 0.0, []
+    for packet in map(Stamped, range(250)):
+        now = max(now, packet.dts / 25)  # it has come
+        if not lag.skips(packet, now):
+            decoded.append(packet.dts)
+            now += 0.1 if packet.dts < 200 else 0.0  # two and a half times too slow
+    gaps = [(a, b) for a, b in itertools.pairwise(decoded) if b - a > 1]
+    assert gaps and all(b % 10 == 0 for _, b in gaps)
+    assert decoded[-1] == 249
+    on_time = Lag()
+    assert not any(on_time.skips(Stamped(n), n / 25 + 0.5 * (n % 3)) for n in range(100))
 
 
 # --- the buffer

@@ -46,6 +46,7 @@ class Arrivals:
     def __init__(self, health: Health, *, keep_all: bool) -> None:
         self._health = health
         self._queue: Newest[Arrival] = Newest(_WAITING, keep_all=keep_all, merge=_with_companions)
+        self._skipped = 0  # packets that were not even decoded
         self._lock = threading.Lock()
         self._current: Listener | None = None  # whom we still hear
         self._timeline: Timeline | None = None
@@ -67,7 +68,7 @@ class Arrivals:
     def get(self, timeout: float) -> Arrival | None:
         """The next frame; None if none came in time."""
         arrival = self._queue.get(timeout)
-        self._health.dropped = self._queue.dropped
+        self._health.dropped = self._queue.dropped + self._skipped
         return arrival
 
     @property
@@ -119,7 +120,8 @@ class Arrivals:
             moment = self._timeline.place(stamp if stamped else Fraction(now), now, time.time())
             self._health.read += 1
             if stamped or again:  # the time of arrival alone does not tell loss from jitter
-                self._health.lost += moment.lost
+                self._health.lost += max(0, moment.lost - ear.behind)  # what we skipped was sent
+            ear.behind = 0
             if status == "ok":
                 status = "reconnected" if again else "time repaired" if moment.jumped else status
             companions = self._sounds.taken()
@@ -130,12 +132,16 @@ class Arrivals:
     def damaged(self) -> None:
         self._health.damaged += 1
 
+    def skipped(self) -> None:
+        self._skipped += 1
+
 
 class _Ear(Listener):
     """Listens to one connection, until another one is listened to."""
 
     def __init__(self, arrivals: Arrivals) -> None:
         self.pictures = 0
+        self.behind = 0  # packets skipped since the last picture
         self._arrivals = arrivals
         self._copies: dict[int, Any] = {}
 
@@ -156,6 +162,11 @@ class _Ear(Listener):
     def damaged(self) -> None:
         if self._arrivals.heard(self):
             self._arrivals.damaged()
+
+    def skipped(self) -> None:
+        if self._arrivals.heard(self):
+            self.behind += 1
+            self._arrivals.skipped()
 
 
 class _Sounds:

@@ -26,6 +26,8 @@ _FINAL = (  # trying again would give the same
     av.error.HTTPForbiddenError,
     av.error.HTTPNotFoundError,
 )
+_LATE, _ON_TIME = 2.0, 0.5  # seconds behind the camera: packets are skipped; no more
+_RESTARTED = 600.0  # seconds that are no delay: the camera has restarted its clock
 _UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
 _NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -76,6 +78,9 @@ class Listener:
 
     def damaged(self) -> None:
         """A packet could not be decoded."""
+
+    def skipped(self) -> None:
+        """A packet was not decoded, for want of time."""
 
 
 class Connection:
@@ -143,10 +148,14 @@ class Connection:
             )
         )
         damaged = False
+        lag = None if self._config.keep_all else Lag()
         for packet in container.demux(video, *sounds):
             if not self.wanted:
                 return
             self.heard = time.monotonic()
+            if packet.stream is video and lag and lag.skips(packet, self.heard):
+                self._listener.skipped()
+                continue
             if packet.stream is not video:
                 if packet.size:
                     self._listener.sound(packet)
@@ -172,6 +181,32 @@ class Connection:
         finally:
             self.heard = time.monotonic()
             self.busy = False
+
+
+class Lag:
+    """Whether decoding has fallen behind the camera, so that packets must go undecoded.
+
+    Where the processor cannot decode all, what is not read waits in the network's buffers and the
+    delay grows without end. Packets are then skipped until a key frame that is on time.
+    """
+
+    def __init__(self) -> None:
+        self._least: float | None = None  # arrival − stamp, of the packet that was least late
+        self._skipping = False
+
+    def skips(self, packet: Any, now: float) -> bool:
+        """Leave this packet of the picture undecoded? now: monotonic seconds"""
+        if packet.dts is None:
+            return self._skipping
+        lead = now - float(packet.dts * packet.time_base)
+        if self._least is None or lead < self._least or lead > self._least + _RESTARTED:
+            self._least = lead
+        late = lead - self._least
+        if late > _LATE:
+            self._skipping = True
+        elif self._skipping and packet.is_keyframe and late < _ON_TIME:
+            self._skipping = False
+        return self._skipping
 
 
 class _Unfit(Exception):
