@@ -57,6 +57,9 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--start": ("source.start", {"metavar": "TIME", "help": "begin here; seconds or hh:mm:ss"}),
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
     "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
+    "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
+}
+_LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--transport": ("source.transport", {"metavar": "tcp|udp", "help": "of rtsp"}),
     "--retry-for": (
         "source.retry_for",
@@ -81,7 +84,6 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
         "status.address",
         {"metavar": "HOST:PORT", "help": "live: serve a status page, 127.0.0.1:8090"},
     ),
-    "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
 }
 
 
@@ -147,7 +149,7 @@ def _add_run(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("input", metavar="INPUT", help="video, picture or folder of pictures")
-    for flag, (_, details) in _SHORTCUTS.items():
+    for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         run.add_argument(flag, default=None, **details)
     run.add_argument(
         "--live", action=argparse.BooleanOptionalAction, default=None, help="treat as a camera"
@@ -182,7 +184,7 @@ def _is_global(word: str) -> bool:
 def _configuration(options: argparse.Namespace) -> Config:
     """Defaults, then configuration files, then --set, then the shortcuts."""
     config = _changed(Config(), options)
-    for flag, (key, _) in _SHORTCUTS.items():
+    for flag, (key, _) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         value = getattr(options, flag.removeprefix("--").replace("-", "_"), None)
         if value is not None:
             quoted = json.dumps(value) if key.startswith(_TEXTS) else value

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -30,9 +31,10 @@ from cameras import Camera, Web
 from fakes import ColourModel, quick
 from test_live import QUICK, until
 
+from rustvid import cli
 from rustvid.cli import main
 from rustvid.config import Config, OutputConfig
-from rustvid.errors import SinkError, SourceError, UsageError
+from rustvid.errors import ConfigError, SinkError, SourceError, UsageError
 from rustvid.live.board import Board
 from rustvid.live.deliver import Courier, program, webhook
 from rustvid.live.events import Rule
@@ -528,6 +530,38 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
 
 
 # --- the command line
+
+SHORTCUTS = {
+    "--transport": ("udp", "source.transport", "udp"),
+    "--retry-for": ("10m", "source.retry_for", 600.0),
+    "--segment": ("90s", "output.segment", 90.0),
+    "--keep": ("7d", "output.keep", 7 * 86400.0),
+    "--keep-size": ("50G", "output.keep_size", 50_000_000_000),
+    "--events": ("e.jsonl", "events.path", "e.jsonl"),
+    "--on-event": ("./alarm.sh --now", "events.command", "./alarm.sh --now"),
+    "--webhook": ("https://host/x?a=1", "events.webhook", "https://host/x?a=1"),
+    "--status": ("127.0.0.1:8090", "status.address", "127.0.0.1:8090"),
+}
+
+
+@pytest.mark.parametrize("flag", cli._LIVE_SHORTCUTS)
+def test_a_shortcut_of_a_live_run_sets_its_key(flag: str) -> None:
+    value, key, expected = SHORTCUTS[flag]
+    options = cli.build_parser().parse_args(["run", "rtsp://camera/x", flag, value])
+    assert reduce(getattr, key.split("."), cli._configuration(options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [("7w", "hh:mm:ss"), ("-5", "at least"), ("0s", "at least")]
+)
+def test_a_duration_that_is_none_is_refused(value: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config_for("rtsp://camera/x", f"output.segment={value}")
+
+
+def test_a_size_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="50G"):
+        config_for("rtsp://camera/x", "output.keep_size=much")
 
 
 def test_the_command_line_refuses_in_one_line_without_the_password(
