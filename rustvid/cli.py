@@ -266,7 +266,7 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
     from rustvid.progress import LiveProgress, Signals
     from rustvid.redact import hide_arguments, secrets_in
 
-    hide_arguments([*secrets_in(f"{config.input} {config.events.webhook}"), config.status.token])
+    hide_arguments([*secrets_in(str(config.input)), config.events.webhook, config.status.token])
     sys.excepthook = lambda *error: _tell("".join(traceback.format_exception(*error)))
     with Signals() as signals, LiveProgress(redacted(str(config.input)), options.quiet) as progress:
         with _library_chatter(options.verbose):
@@ -282,6 +282,8 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
 
         if config.status.token:
             config = replace(config, status=replace(config.status, token=MASK))
+        if config.events.webhook:  # some have their secret in the path
+            config = replace(config, events=replace(config.events, webhook=MASK))
         facts = {"versions": _versions(), **summary.as_dict(), "config": as_dict(config)}
         _print(json.dumps(facts, indent=2, ensure_ascii=False))
     if not options.quiet and (summary.frames or not summary.error):

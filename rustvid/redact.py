@@ -34,7 +34,7 @@ def secrets_in(address: str) -> list[str]:
 
 
 def host_of(address: str) -> str:
-    """Where an address leads, without user and password, to tell cameras apart."""
+    """The host of an address, for where even its path may be a secret."""
     return urlsplit(redacted(address).replace(f"{MASK}@", "", 1)).hostname or address
 
 

@@ -8,8 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import media
@@ -54,6 +55,15 @@ def forwards(frames: list[Frame]) -> bool:
     return all(a.time < b.time for a, b in itertools.pairwise(frames)) and [
         frame.index for frame in frames
     ] == list(range(len(frames)))
+
+
+def sockets() -> int:
+    """How many this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the one that lists them
+            found.append(str(entry.readlink()))
+    return sum(name.startswith("socket:") for name in found)
 
 
 def number(frame: Frame) -> int:
@@ -301,6 +311,7 @@ def test_a_camera_that_is_killed_again_and_again_is_taken_up_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "rustvid")
+    before = sockets()
     frames: list[Frame] = []
     with Camera() as camera, watched(camera.url) as source:
         incoming = source.frames()
@@ -317,6 +328,8 @@ def test_a_camera_that_is_killed_again_and_again_is_taken_up_again(
     assert sum(frame.status == "reconnected" for frame in frames) >= 5
     said = caplog.text
     assert "connecting" in said and "playing" in said and "waiting: the stream ended" in said
+    until(lambda: not any("rustvid" in t.name for t in threading.enumerate()), "all threads gone")
+    until(lambda: sockets() <= before, "all sockets gone")
 
 
 def test_a_camera_that_is_not_there_yet_is_waited_for() -> None:
@@ -346,6 +359,13 @@ def test_a_camera_that_refuses_us_is_not_asked_again(answer: int, words: str) ->
             next(source.frames())
     assert "s3cret" not in str(told.value)
     assert source.health.state is State.FAILED and source.health.reconnects == 0
+
+
+def test_a_picture_that_is_too_large_is_not_asked_for_again() -> None:
+    refused = pytest.raises(SourceError, match=r"160×120 pixels .* source\.max_pixels 100")
+    with Camera() as camera, watched(camera.url, max_pixels=100) as source, refused:
+        next(source.frames())
+    assert camera.connections <= 1
 
 
 def test_the_right_password_opens() -> None:

@@ -22,7 +22,7 @@ from rustvid.live.status import StatusServer
 from rustvid.method.classify import Network
 from rustvid.pipeline import Line, opened
 from rustvid.preflight import preflight
-from rustvid.redact import redacted
+from rustvid.redact import host_of, redacted
 from rustvid.report.summary import Summary
 from rustvid.threads import WriteBehind
 from rustvid.video.address import is_live
@@ -124,7 +124,7 @@ def _couriers(config: Config) -> list[Courier]:
     if config.events.command:
         made.append(Courier("events.command", program(config.events.command)))
     if config.events.webhook:
-        made.append(Courier(config.events.webhook, webhook(config.events.webhook)))
+        made.append(Courier(host_of(config.events.webhook), webhook(config.events.webhook)))
     return made
 
 

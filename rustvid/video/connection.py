@@ -126,7 +126,7 @@ class Connection:
             if late and not self.playing and not ending.final:
                 ending = Ending(_REASONS[-1][1])  # FFmpeg may say anything then
         except _Unfit as exc:
-            ending = Ending(str(exc), final=True)
+            ending = Ending(str(exc), exc.final)
         except BaseException as exc:  # noqa: BLE001 - a bug: it is raised again in the reader
             ending = Ending(type(exc).__name__, final=True, bug=exc)
         self.ending = ending
@@ -210,7 +210,11 @@ class Lag:
 
 
 class _Unfit(Exception):
-    """The camera sends what cannot be used."""
+    """The camera sends what cannot be used, now or ever."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
 
 
 def ending_of(error: BaseException, config: SourceConfig) -> Ending:
@@ -251,7 +255,8 @@ def _video_of(container: Any, config: SourceConfig) -> Any:
     if context.width * context.height > config.max_pixels:
         raise _Unfit(
             f"{context.width}×{context.height} pixels are more than source.max_pixels "
-            f"{config.max_pixels}; raise it if the camera is trusted"
+            f"{config.max_pixels}; raise it if the camera is trusted",
+            final=True,
         )
     stream.thread_type = "SLICE"  # threads by frame hold a frame back each
     return stream
