@@ -37,6 +37,7 @@ from rustvid.live.watch import watch
 
 SIZE, RATE = (1920, 1080), 25
 BITS, BLOCK, EDGE = 16, 48, 32  # of the number; pixels of a block, and between it and the edge
+SLACK = 40.0  # seconds for the network to load
 SETTLED = 5.0  # seconds after the first frame that are left out: opening comes as a heap
 
 
@@ -167,7 +168,7 @@ def main() -> None:
     for assignment in options.set:
         config = apply(config, assignment)
     with tempfile.TemporaryDirectory() as folder:
-        numbered = film(options.footage, options.seconds + 60, Path(folder) / "film.ts")
+        numbered = film(options.footage, options.seconds + SLACK, Path(folder) / "film.ts")
         began = time.time() + 1
         words = [sys.executable, __file__, str(numbered), "--serve", str(began)]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as camera:
