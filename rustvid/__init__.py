@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rustvid.config import Config
     from rustvid.errors import RustVidError
+    from rustvid.live.watch import watch
     from rustvid.pipeline import process, run
 
 __version__ = "0.1.0"
-__all__ = ["Config", "RustVidError", "__version__", "process", "run"]
+__all__ = ["Config", "RustVidError", "__version__", "process", "run", "watch"]
 
 _HOMES = {
     "Config": "rustvid.config",
     "RustVidError": "rustvid.errors",
     "process": "rustvid.pipeline",
     "run": "rustvid.pipeline",
+    "watch": "rustvid.live.watch",
 }
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rustvid import __version__
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
+from rustvid.redact import MASK, redacted
 from rustvid.training.arguments import add_evaluate, add_tune
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rustvid.training.examples import ExampleSet
 
 C = TypeVar("C")
+
+_TEXTS = ("output.", "model.", "events.", "status.")  # sections whose shortcuts take text as it is
 
 COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune")
 
@@ -58,6 +61,32 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
     "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
     "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
+}
+_LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "--transport": ("source.transport", {"metavar": "tcp|udp", "help": "of rtsp"}),
+    "--retry-for": (
+        "source.retry_for",
+        {"metavar": "TIME", "help": "live: give up a camera after so long"},
+    ),
+    "--segment": (
+        "output.segment",
+        {"metavar": "TIME", "help": "live: a new file after so long, 10m"},
+    ),
+    "--keep": ("output.keep", {"metavar": "TIME", "help": "live: remove older files, 7d"}),
+    "--keep-size": (
+        "output.keep_size",
+        {"metavar": "SIZE", "help": "live: remove the oldest files beyond, 50G"},
+    ),
+    "--events": ("events.path", {"metavar": "FILE", "help": "live: events as JSON lines"}),
+    "--on-event": (
+        "events.command",
+        {"metavar": "COMMAND", "help": "live: gets each event on its stdin"},
+    ),
+    "--webhook": ("events.webhook", {"metavar": "URL", "help": "live: each event is posted here"}),
+    "--status": (
+        "status.address",
+        {"metavar": "HOST:PORT", "help": "live: serve a status page, 127.0.0.1:8090"},
+    ),
 }
 
 
@@ -125,8 +154,12 @@ def _add_run(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("input", metavar="INPUT", help="video, picture or folder of pictures")
-    for flag, (_, details) in _SHORTCUTS.items():
+    for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         run.add_argument(flag, default=None, **details)
+    run.add_argument(
+        "--live", action=argparse.BooleanOptionalAction, default=None, help="treat as a camera"
+    )
+    run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
@@ -156,10 +189,10 @@ def _is_global(word: str) -> bool:
 def _configuration(options: argparse.Namespace) -> Config:
     """Defaults, then configuration files, then --set, then the shortcuts."""
     config = _changed(Config(), options)
-    for flag, (key, _) in _SHORTCUTS.items():
-        value = getattr(options, flag.removeprefix("--"), None)
+    for flag, (key, _) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"), None)
         if value is not None:
-            quoted = json.dumps(value) if key.startswith(("output.", "model.")) else value
+            quoted = json.dumps(value) if key.startswith(_TEXTS) else value
             config = _named(flag, config, f"{key}={quoted}")
     return config
 
@@ -199,13 +232,21 @@ def _run(options: argparse.Namespace) -> int:
     config = replace(_configuration(options), input=options.input)
     if options.overwrite:
         config = replace(config, output=replace(config.output, overwrite=True))
+    if options.live is not None or options.keep_all:
+        live = config.source.live if options.live is None else options.live
+        keep_all = options.keep_all or config.source.keep_all
+        config = replace(config, source=replace(config.source, live=live, keep_all=keep_all))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
-    if not (config.output.path or config.output.csv or config.output.mask or options.json):
+    wanted = (config.output.path, config.output.csv, config.output.mask, config.events.path)
+    if not (any(wanted) or config.status.address or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
     from rustvid.preflight import preflight
+    from rustvid.video.address import is_live
 
     preflight(config)  # before TensorFlow loads: what is wrong is told at once
+    if is_live(str(config.input), config.source):
+        return _watch(config, options)
     from rustvid.progress import Progress, Signals
 
     with Signals() as signals:
@@ -225,10 +266,29 @@ def _run(options: argparse.Namespace) -> int:
     return summary.exit_code
 
 
+def _watch(config: Config, options: argparse.Namespace) -> int:
+    """A camera. SIGINT and SIGTERM are how it ends: the files are completed, the code is 0."""
+    from rustvid.progress import LiveProgress, Signals
+    from rustvid.redact import hide_arguments, secrets_in
+
+    hide_arguments([*secrets_in(str(config.input)), config.events.webhook, config.status.token])
+    sys.excepthook = lambda *error: _tell("".join(traceback.format_exception(*error)))
+    with Signals() as signals, LiveProgress(redacted(str(config.input)), options.quiet) as progress:
+        with _library_chatter(options.verbose):
+            from rustvid.live.watch import watch
+        summary = watch(config, lambda: signals.received, progress.show)
+    _report(summary, config, options)
+    return summary.exit_code
+
+
 def _report(summary: Summary, config: Config, options: argparse.Namespace) -> None:
     if options.json:
         from rustvid.config import as_dict
 
+        if config.status.token:
+            config = replace(config, status=replace(config.status, token=MASK))
+        if config.events.webhook:  # some have their secret in the path
+            config = replace(config, events=replace(config.events, webhook=MASK))
         facts = {"versions": _versions(), **summary.as_dict(), "config": as_dict(config)}
         _print(json.dumps(facts, indent=2, ensure_ascii=False))
     if not options.quiet and (summary.frames or not summary.error):
@@ -253,9 +313,12 @@ def _versions() -> dict[str, str]:
 
 
 def _print(text: str) -> None:
-    """On stdout, to the last byte. A reader that has gone, `head` perhaps, has had enough."""
+    """On stdout, to the last byte, without passwords.
+
+    A reader that has gone, `head` perhaps, has had enough.
+    """
     try:
-        print(text, flush=True)
+        print(redacted(text), flush=True)
     except OSError as exc:
         with suppress(OSError):  # nothing may be left to fail at the interpreter's exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -266,9 +329,9 @@ def _print(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    """On stderr; where nobody reads it, that is no reason to fail."""
+    """On stderr, without passwords; where nobody reads it, that is no reason to fail."""
     with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(redacted(line), file=sys.stderr, flush=True)
 
 
 def _open_standard_streams() -> None:

@@ -12,7 +12,7 @@ import math
 import re
 import textwrap
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -33,7 +33,11 @@ def option(
     high: float | None = None,
     kind: str = "",
 ) -> Any:
-    """A field with its documentation and inclusive range; kind "time" also takes hh:mm:ss."""
+    """A field with its documentation and inclusive range.
+
+    kind: "time" also takes hh:mm:ss, "duration" 90s, 10m, 6h or 7d, "bytes" 500M, 50G or 2T,
+    "color" wants #rrggbb
+    """
     return field(default=default, metadata={"doc": doc, "low": low, "high": high, "kind": kind})
 
 
@@ -54,6 +58,35 @@ class SourceConfig:
     rate: float = option(25.0, "frames per second of a folder of images", low=0.001, high=1000)
     max_pixels: int = option(
         150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1
+    )
+    live: bool | None = option(
+        None, "watch as a live camera; null: by the address (rtsp://, /dev/video0, ...)"
+    )
+    protocols: str = option(
+        "rtsp rtsps rtmp rtmps http https udp srt v4l2",
+        "addresses that may be opened, also by a playlist; others, file too, are refused",
+    )
+    transport: Literal["tcp", "udp"] = option("tcp", "of rtsp; udp loses packets")
+    keep_all: bool = option(
+        False, "live: let the camera wait rather than drop frames when they come too fast"
+    )
+    open_timeout: float = option(
+        10.0, "live: seconds that a connection may take", low=0.1, high=600, kind="duration"
+    )
+    read_timeout: float = option(
+        5.0, "live: seconds without a packet: drop", low=0.1, high=600, kind="duration"
+    )
+    retry_first: float = option(
+        0.5, "live: seconds before the first new try; then twice as long", low=0.01, high=600
+    )
+    retry_longest: float = option(
+        30.0, "live: seconds between two tries at most", low=0.01, high=86400, kind="duration"
+    )
+    retry_for: float | None = option(
+        None, "live: give up after so long without a picture; null: never", low=0, kind="duration"
+    )
+    retry_refused: bool = option(
+        False, "live: try again also after 401, 403 and 404 (a gateway may say so while it starts)"
     )
 
 
@@ -91,7 +124,7 @@ class ModelConfig:
     batch: int = option(4, "frames per network pass", low=1, high=256)
     threshold: float = option(
         0.35,
-        "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in the others nothing "
+        "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in others nothing "
         "is marked",
         low=0,
         high=1,
@@ -181,11 +214,44 @@ class OutputConfig:
     crf: int | None = option(
         None, "quality, lower is better; null: 20 (h264), 24 (hevc), 32 (av1, vp9)", low=0, high=63
     )
+    segment: float | None = option(
+        None, "live: begin a new file after so long, named by UTC", low=1, kind="duration"
+    )
+    keep: float | None = option(
+        None, "live: remove files of this output that are older", low=1, kind="duration"
+    )
+    keep_size: int | None = option(
+        None, "live: remove the oldest files of this output beyond so many bytes", kind="bytes"
+    )
+
+
+@dataclass(frozen=True)
+class EventsConfig:
+    path: str | None = option(None, "events as JSON lines (.jsonl), thumbnails beside it")
+    command: str | None = option(None, "program that gets each event as JSON on its stdin")
+    webhook: str | None = option(None, "address that each event is posted to as JSON")
+    area: float = option(
+        1.0, "an event is corrosion of more than so many per cent of the frame", low=0, high=100
+    )
+    seconds: float = option(
+        2.0, "for so long; and it is over after so long below", low=0, kind="duration"
+    )
+    thumbnails: bool = option(True, "a JPEG of the annotated frame with each event")
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    address: str | None = option(
+        None, "serve a status page here, for example 127.0.0.1:8090 (live)"
+    )
+    token: str | None = option(
+        None, "secret that every request must bring; needed on any address but loopback"
+    )
 
 
 @dataclass(frozen=True)
 class Config:
-    input: str | None = option(None, "video file, picture or folder of pictures")
+    input: str | None = option(None, "video file, picture, folder of pictures or live address")
     workers: int | None = option(
         None,
         "processes that refine; null: one per core; 0: none, refine in this one",
@@ -199,6 +265,8 @@ class Config:
     refine: RefineConfig = section(RefineConfig, "refine")
     render: RenderConfig = section(RenderConfig, "how the result looks")
     output: OutputConfig = section(OutputConfig, "what is written")
+    events: EventsConfig = section(EventsConfig, "what a live run reports")
+    status: StatusConfig = section(StatusConfig, "how a live run is watched")
 
 
 def load(path: Path, base: C) -> C:
@@ -316,8 +384,8 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
     kind = item.metadata.get("kind")
     if hint is float and isinstance(value, str):
         value = _number(value)
-    if kind == "time" and isinstance(value, str):
-        value = seconds(value, where)
+    if isinstance(value, str) and kind in _READERS:
+        value = _READERS[kind](value, where)
     allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for accepted in allowed:
         if get_origin(accepted) is Literal:
@@ -372,3 +440,26 @@ def seconds(text: str, where: str) -> float:
     for part in text.split(":"):
         total = total * 60 + float(part)
     return total
+
+
+def duration(text: str, where: str) -> float:
+    """Read "90", "90s", "10m", "6h", "7d" or "hh:mm:ss" as seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not match:
+        return seconds(text, where)
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+def size_in_bytes(text: str, where: str) -> int:
+    """Read "500M", "50G" or "2T" as bytes, in powers of 1000."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMGT])B?", text)
+    if not match:
+        raise ConfigError(f"{where} must be a size like 500M or 50G, received {text!r}")
+    return int(float(match[1]) * 1000 ** ("KMGT".index(match[2].upper()) + 1))
+
+
+_READERS: dict[str, Callable[[str, str], float | int]] = {
+    "time": seconds,
+    "duration": duration,
+    "bytes": size_in_bytes,
+}

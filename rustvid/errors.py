@@ -10,15 +10,20 @@
     ├── WorkerError             1   worker processes cannot be started or keep dying
     └── Interrupted       130, 143  SIGINT or SIGTERM; what was done is kept
 
-A message names the thing, the value and the remedy, on one line.
+A message names the thing, the value and the remedy, on one line, and never a password.
 A bug is not in this tree: it keeps its own type and its traceback.
 """
 
+from rustvid.redact import redacted
+
 
 class RustVidError(Exception):
-    """Base of all errors that RustVid raises on purpose."""
+    """Base of all errors that RustVid raises on purpose. Its words hold no password."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class UsageError(RustVidError):

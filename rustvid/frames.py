@@ -87,9 +87,11 @@ class Frame:
     picture: the decoded pixels, as stored
     image: (s, s, 3) uint8 RGB, upright, squashed to the size the network sees; a source may give
         a function that makes it, for most frames are never looked at
-    status: "ok", or what is wrong with the frame: "corrupt", "damaged", "time repaired"
+    status: "ok", or what is wrong with the frame: "corrupt", "damaged", "time repaired",
+        "resized"; of a live source also "reconnected": the first frame after a gap
     companions: packets of other streams (sound, subtitles) read before this frame; the sink
         copies them untouched
+    utc: when a live frame was taken, seconds since 1970 by this machine's clock; None of a file
     """
 
     index: int
@@ -99,6 +101,7 @@ class Frame:
     image: _WhenRead = _WhenRead()
     status: str = "ok"
     companions: tuple[Any, ...] = ()
+    utc: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,22 +20,24 @@ from typing import TypeVar
 import numpy as np
 
 from rustvid.config import Config, OutputConfig, RefineConfig
-from rustvid.errors import RustVidError, SourceCutShort
-from rustvid.frames import Frame, Localised, Measured, Refined
+from rustvid.errors import RustVidError, SourceCutShort, UsageError
+from rustvid.frames import Frame, Localised, Measured, Picture, Refined
 from rustvid.method.classify import Model, Network, classify
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
 from rustvid.method.trust import trust
 from rustvid.preflight import Paths, preflight
+from rustvid.redact import redacted
 from rustvid.render import render
 from rustvid.report.area import measure
 from rustvid.report.caption import caption
-from rustvid.report.csv import CsvReport
+from rustvid.report.csv import COLUMNS, LIVE_COLUMNS, CsvReport
 from rustvid.report.summary import Summary
 from rustvid.sampling import sampled
 from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
 from rustvid.video import open_sink, open_source
+from rustvid.video.address import is_live
 from rustvid.video.sink import Sink, Template, mask_picture, part_of
 from rustvid.video.source import Source
 from rustvid.workers import Outcome, Pool, Task
@@ -57,8 +60,8 @@ def process(
     SourceCutShort after the last one of a file that ends too early.
     """
     config = replace(config or Config(), input=str(source))
-    preflight(replace(config, output=OutputConfig()))
-    with _opened(config, Summary(), model) as line:
+    preflight(replace(config, output=OutputConfig()))  # of a camera, nothing is opened
+    with opened(config, Summary(), model) as line:
         yield from line.results()
 
 
@@ -72,9 +75,11 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
     (see `Summary.raise_for_error`): the outputs then hold what was done until there.
     """
     paths = preflight(config)
-    summary = Summary(input=str(config.input))
+    if is_live(str(config.input), config.source):
+        raise UsageError(f"{config.input}: is a live camera; use rustvid.watch")
+    summary = Summary(input=redacted(str(config.input)))
     started = time.perf_counter()
-    with _opened(config, summary, model) as line:
+    with opened(config, summary, model) as line:
         try:
             _write(line, config, paths, summary, progress)
         except RustVidError as exc:
@@ -87,7 +92,7 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
 
 
 def _write(
-    line: _Line,
+    line: Line,
     config: Config,
     paths: Paths,
     summary: Summary,
@@ -95,7 +100,7 @@ def _write(
 ) -> None:
     """Drive the line and write its results behind it."""
     with ExitStack() as stack:
-        outputs = _Outputs(line.source, config, paths, summary, stack)
+        outputs = Outputs(line.source, config, paths, summary, stack)
         writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
         try:
             for result in line.results():
@@ -109,7 +114,7 @@ def _write(
 
 
 @dataclass(frozen=True)
-class _Line:
+class Line:
     """The opened parts of the pipeline, from the source to the measured frame."""
 
     source: Source
@@ -124,7 +129,7 @@ class _Line:
         """Every frame of the source, in order, with its mask and area."""
         localised = classify(self.frames, self.model, self.config.model.threshold)
         refined = self._refined(localised)
-        for result in track(refined, ahead=not self.source.live):
+        for result in track(refined, ahead=not self.source.info.live):
             yield measure(result, trust(result, self.config.refine))
 
     def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
@@ -142,10 +147,21 @@ class _Line:
 
 
 @contextmanager
-def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator[_Line]:
-    """Open what holds a resource; the workers start while the network loads."""
+def opened(
+    config: Config,
+    summary: Summary,
+    model: Network | None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Line]:
+    """Open what holds a resource; the workers start while the network loads.
+
+    asked_to_stop: ends a live source
+    """
+    live = is_live(str(config.input), config.source)
     with ExitStack() as stack:
         config = replace(config, refine=refinement(config, model))
+        if live:  # a batch would wait for frames to come
+            config = replace(config, model=replace(config.model, batch=1))
         work = partial(refine, config=config.refine)
         workers = worker_count(config)
         # enough frames in flight to keep two tasks at every worker, and no more
@@ -153,13 +169,17 @@ def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator
         ahead = min(64, 2 * max(workers, 1) * every + config.model.batch)
         pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
         model = model or Model(config.model, config.localise.score)
-        source = stack.enter_context(open_source(str(config.input), model.size, config.source))
-        chosen = sampled(source.frames(), config.sample, time.perf_counter, source.live)
-        chosen = timed(chosen, summary.stages, "decode")
-        frames = stack.enter_context(ReadAhead(chosen, _AHEAD, "rustvid-decode"))
+        source = stack.enter_context(
+            open_source(str(config.input), model.size, config.source, asked_to_stop)
+        )
+        chosen = sampled(source.frames(), config.sample, time.perf_counter, source.info.live)
+        chosen = chosen if live else timed(chosen, summary.stages, "decode")
+        ahead = 1 if live else _AHEAD
+        frames = stack.enter_context(ReadAhead(chosen, ahead, "rustvid-decode"))
+        stack.callback(source.stop)  # before its reader is joined
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
-        line = _Line(source, frames, model, pool, config, summary, model.seconds)
+        line = Line(source, frames, model, pool, config, summary, model.seconds)
         try:
             yield line
         finally:
@@ -215,30 +235,46 @@ def timed(items: Iterable[T], busy: dict[str, float], stage: str) -> Iterator[T]
         yield item
 
 
-class _Outputs:
+class Outputs:
     """Everything that is written: annotated video, masks, table."""
 
     def __init__(
-        self, source: Source, config: Config, paths: Paths, summary: Summary, stack: ExitStack
+        self,
+        source: Source,
+        config: Config,
+        paths: Paths,
+        summary: Summary,
+        stack: ExitStack,
+        *,
+        start: Fraction | None = None,
+        show: Callable[[Measured, Picture], None] | None = None,
     ) -> None:
-        template = Template(source.info, source.container, source.companions)
+        """start: the source's time that is 0 in the files; show: gets what was drawn and written"""
+        info = source.info if start is None else replace(source.info, start=start)
+        template = Template(info, source.container, source.companions)
         lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
         self._config = config
         self._summary = summary
         self._video = _entered(stack, paths.video, template, config.output)
-        self._mask = _entered(stack, paths.mask, Template(source.info, None, ()), lossless)
+        self._mask = _entered(stack, paths.mask, Template(info, None, ()), lossless)
+        columns = LIVE_COLUMNS if info.live else COLUMNS
         self._csv = (
-            stack.enter_context(CsvReport(paths.csv, part_of(paths.csv))) if paths.csv else None
+            stack.enter_context(CsvReport(paths.csv, part_of(paths.csv), columns))
+            if paths.csv
+            else None
         )
+        self._show = show
 
     def write(self, result: Measured) -> None:
         """Render and encode one frame; its row is written, and it is counted, once that is done."""
         picture = result.frame.picture
         stored = np.ascontiguousarray(picture.stored(result.mask))
-        if self._video:
+        drawn = picture
+        if self._video or self._show:
             with _stopwatch(self._summary.stages, "render"):
                 text = caption(result)
                 drawn = render(picture, stored, result.evidence, text, self._config.render)
+        if self._video:
             with _stopwatch(self._summary.stages, "encode"):
                 self._video.write(drawn, result.frame)
         if self._mask:
@@ -247,6 +283,8 @@ class _Outputs:
         if self._csv:
             self._csv.write(result)
         self._summary.add(result)
+        if self._show:
+            self._show(result, drawn)
 
     def finish(self, rest: tuple[object, ...]) -> None:
         """All frames are there: complete the files and give them their names."""
@@ -260,7 +298,8 @@ class _Outputs:
 
     def _finish(self, sink: Sink, rest: tuple[object, ...]) -> None:
         sink.finish(rest)
-        self._summary.warnings += sink.warnings
+        known = self._summary.warnings
+        known += [warning for warning in sink.warnings if warning not in known]
         self._summary.outputs.append(sink.path)
 
 

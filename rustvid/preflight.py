@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from rustvid.config import Config, OutputConfig
+from rustvid.config import Config, OutputConfig, StatusConfig
 from rustvid.errors import UsageError
 from rustvid.method.models import find
-from rustvid.video import LOSSLESS, PICTURES, check_output, open_source, photos_in
+from rustvid.video import (
+    LOSSLESS,
+    PICTURES,
+    check_folder,
+    check_output,
+    open_source,
+    photos_in,
+)
+from rustvid.video.address import address_of, is_live
 from rustvid.video.encoders import check_codec
 from rustvid.video.photos import PHOTOS
+from rustvid.video.sink import part_of
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,9 @@ def preflight(config: Config) -> Paths:
             "which frames are analysed; leave sample.rate null or sample.every 1"
         )
     find(config.model.name)
-    with open_source(config.input, (1, 1), config.source) as source:
-        frames = source.info.expected_frames
-    paths, inputs = _paths(config), _inputs(Path(config.input))
+    live = is_live(config.input, config.source)
+    frames = _live(config) if live else _recorded(config)
+    paths, inputs = _paths(config), [] if live else _inputs(Path(config.input))
     for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
         if path:
             check_output(path, config.output.overwrite, inputs, kinds)
@@ -51,6 +62,49 @@ def preflight(config: Config) -> Paths:
     _check_holds(paths.video, config.output, frames)
     _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
     return paths
+
+
+def _recorded(config: Config) -> int | None:
+    """Open a file or a folder once, to see that it can be; how many frames it may have."""
+    for name, given in {
+        "output.segment": config.output.segment,
+        "output.keep": config.output.keep,
+        "output.keep_size": config.output.keep_size,
+        "events.path": config.events.path,
+        "events.command": config.events.command,
+        "events.webhook": config.events.webhook,
+        "status.address": config.status.address,
+    }.items():
+        if given is not None:
+            raise UsageError(f"{name} is for live input; {config.input} is none (see --live)")
+    with open_source(str(config.input), (1, 1), config.source) as source:
+        return source.info.expected_frames
+
+
+def _live(config: Config) -> int:
+    """A camera is not opened to look: it may be down today. More than one frame will come."""
+    address_of(str(config.input), config.source)
+    if config.source.start is not None:
+        raise UsageError("source.start: a live camera has no earlier time to begin at; leave it")
+    output = config.output
+    left = part_of(Path(output.path)) if output.path and not output.segment else None
+    if left and left.exists() and not output.overwrite:
+        raise UsageError(
+            f"{left}: is there, of an earlier run perhaps; move it away, add --overwrite, or use "
+            "--segment, whose names do not meet"
+        )
+    if (output.keep or output.keep_size) and not output.segment:
+        raise UsageError("output.keep and output.keep_size need --segment: they remove whole files")
+    if output.segment and not output.path:
+        raise UsageError("output.segment cuts the video: name one with --out")
+    events = config.events
+    if events.path:
+        check_folder(Path(events.path))
+    if events.webhook and not events.webhook.startswith(("http://", "https://")):
+        raise UsageError(f"events.webhook must begin with http:// or https://: {events.webhook}")
+    if config.status.address:
+        status_address(config.status)
+    return 2
 
 
 def _check_holds(path: Path | None, config: OutputConfig, frames: int | None) -> None:
@@ -73,3 +127,30 @@ def _paths(config: Config) -> Paths:
     video = Path(output.path) if output.path else None
     csv = Path(output.csv) if output.csv else video.with_suffix(".csv") if video else None
     return Paths(video, csv, Path(output.mask) if output.mask else None)
+
+
+def status_address(config: StatusConfig) -> tuple[str, int]:
+    """Where to serve; raises UsageError, too where a token is needed and there is none."""
+    text = config.address or ""
+    parts = urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or port is None:
+        raise UsageError(f"status.address must be host:port like 127.0.0.1:8090, received {text!r}")
+    if not is_loopback(host) and not config.token:
+        raise UsageError(
+            f"status.address {text}: others can reach it; set status.token, or use 127.0.0.1"
+        )
+    return host, port
+
+
+def is_loopback(host: str) -> bool:
+    """Is it this machine alone?"""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import FrameType, TracebackType
 
 from rich.console import Console
@@ -14,8 +16,11 @@ from rich.progress import Progress as RichProgress
 
 from rustvid.errors import Interrupted
 from rustvid.frames import Measured
+from rustvid.live.board import Board
+from rustvid.redact import redacted
 
 _PLAIN_SECONDS = 10.0  # between lines where stderr is not a terminal
+_REFRESH = 0.5  # seconds between two lines of a camera on a terminal
 
 
 class StepProgress:
@@ -133,6 +138,11 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    @property
+    def received(self) -> bool:
+        """Has one come?"""
+        return bool(self._received)
+
     def check(self) -> None:
         """Raise Interrupted if a signal has come."""
         if self._received:
@@ -142,3 +152,76 @@ class Signals:
         self._received = self._received or number
         if signal.SIGINT in self._before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class LiveProgress:
+    """What a person sees of a camera: a line that is kept up to date on a terminal, a plain one now
+    and then elsewhere, and every change of the connection; only warnings if quiet.
+    """
+
+    def __init__(self, name: str, quiet: bool) -> None:
+        self._console = Console(stderr=True)
+        self._quiet = quiet
+        self._said = self._shown = time.monotonic()
+        self._status = self._console.status(name) if self._console.is_terminal else None
+        self._name = name
+        self._handler = _ToStderr(self._console)
+
+    def __enter__(self) -> LiveProgress:
+        log = logging.getLogger("rustvid")
+        self._level = log.level
+        log.setLevel(logging.WARNING if self._quiet else logging.INFO)
+        log.addHandler(self._handler)
+        if self._status and not self._quiet:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._status:
+            self._status.stop()
+        log = logging.getLogger("rustvid")
+        log.removeHandler(self._handler)
+        log.setLevel(self._level)
+
+    def show(self, board: Board) -> None:
+        """Called after every frame; says something a few times a second, or every ten."""
+        now = time.monotonic()
+        if self._quiet or now - self._shown < _REFRESH:
+            return
+        self._shown = now
+        if self._status:
+            self._status.update(f"{self._name}: {_line(board)}")
+        elif now - self._said > _PLAIN_SECONDS:
+            self._said = now
+            logging.getLogger("rustvid.live").info("%s: %s", self._name, _line(board))
+
+
+def _line(board: Board) -> str:
+    now = board.snapshot()
+    counts = now.counts
+    latency = "–" if now.latency is None else f"{now.latency:.2f} s"
+    return (
+        f"{now.state}, frame {counts.get('written', 0)}, {now.frames_per_second:.1f} fps, "
+        f"latency {latency}, {counts.get('dropped', 0)} dropped, {counts.get('lost', 0)} lost, "
+        f"rust {now.area:.1f} %"
+    )
+
+
+class _ToStderr(logging.Handler):
+    """Log records as lines on stderr, with the UTC, without passwords."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Where nobody reads, that is no reason to fail."""
+        stamp = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        text = redacted(record.getMessage())
+        with suppress(OSError):
+            self._console.print(f"{stamp} {text}", markup=False, highlight=False, soft_wrap=True)

@@ -1,12 +1,13 @@
-"""The only threads: reading ahead of a consumer and writing behind a producer, both bounded.
+"""Threads: reading ahead of a consumer, writing behind a producer, both bounded; newest first.
 
-Each has one owner and one `with`: leaving it stops, drains and joins, whatever happened.
+The first two have one owner and one `with`: leaving it stops, drains and joins, whatever happened.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -103,6 +104,11 @@ class WriteBehind(Generic[T]):
     ) -> None:
         self._stop()
 
+    @property
+    def waiting(self) -> int:
+        """Items that are put and not yet written."""
+        return self._queue.qsize()
+
     def finish(self) -> None:
         """Wait until all that was put is written; raises what `write` raised."""
         self._stop()
@@ -132,3 +138,50 @@ class WriteBehind(Generic[T]):
                 self._write(item)
             except BaseException as exc:  # noqa: BLE001 - it is raised again in the caller
                 self._error, failed = exc, True
+
+
+class Newest(Generic[T]):
+    """Hands items from one thread to another; the reader is never far behind.
+
+    When `depth` items wait, the oldest goes and is counted; with `keep_all` the writer waits.
+    merge(gone, next): what remains of an item that goes is joined to the next one.
+    """
+
+    def __init__(
+        self, depth: int, *, keep_all: bool = False, merge: Callable[[T, T], T] | None = None
+    ) -> None:
+        self.dropped = 0
+        self._depth = depth
+        self._keep_all = keep_all
+        self._merge = merge or (lambda gone, following: following)
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: T, wanted: Callable[[], bool]) -> bool:
+        """Hand over; with `keep_all` wait for room as long as it is `wanted`. False: not done."""
+        with self._changed:
+            while self._keep_all and len(self._items) >= self._depth:
+                if not wanted():
+                    return False
+                self._changed.wait(_TICK)
+            self._items.append(item)
+            if len(self._items) > self._depth:
+                gone = self._items.popleft()
+                self._items[0] = self._merge(gone, self._items[0])
+                self.dropped += 1
+            self._changed.notify_all()
+        return True
+
+    def get(self, timeout: float) -> T | None:
+        """The oldest of what waits; None if nothing came in time."""
+        with self._changed:
+            if not self._items:
+                self._changed.wait(timeout)
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item

@@ -176,7 +176,7 @@ def classify(
         for frame, look in chosen:
             waiting.append((frame, look))
             looks += look
-            if looks == model.batch or len(waiting) >= 8 * model.batch:
+            if looks in (0, model.batch) or len(waiting) >= 8 * model.batch:
                 yield from _answered(waiting, model, threshold)
                 waiting, looks = [], 0
     except SourceError:  # a film that is cut short: the frames before the cut are whole

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -26,13 +27,14 @@ COLUMNS = (
     "confidence",
     "flags",
 )
+LIVE_COLUMNS = (*COLUMNS, "utc")
 
 
 def row(result: Measured) -> tuple[str, ...]:
     """One frame's row; probability, confidence and flags are empty where the frame was tracked,
     not looked at."""
     probability, area, trust = result.probability, result.area, result.trust
-    return (
+    return (  # of a live frame there is one cell more
         str(result.frame.index),
         f"{float(result.frame.time):.6f}",
         result.status,
@@ -45,7 +47,14 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * result.refined.unknown_share:.2f}",
         f"{trust.confidence:.4f}" if trust else "",
         ";".join(trust.flags) if trust else "",
+        *([] if result.frame.utc is None else [utc_text(result.frame.utc)]),
     )
+
+
+def utc_text(seconds: float) -> str:
+    """Seconds since 1970 as 2026-01-31T12:00:00.000Z."""
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 class CsvReport:
@@ -55,7 +64,7 @@ class CsvReport:
     the file ends with a whole row. Left unfinished it stays as `part`, if it has a row at all.
     """
 
-    def __init__(self, path: Path, part: Path) -> None:
+    def __init__(self, path: Path, part: Path, columns: tuple[str, ...] = COLUMNS) -> None:
         self.path = path
         self._part = part
         self._rows = self._size = 0
@@ -64,7 +73,7 @@ class CsvReport:
         except OSError as exc:
             raise self._error(exc) from exc
         try:
-            self._write(COLUMNS)
+            self._write(columns)
         except SinkError:
             self._file.close()
             raise

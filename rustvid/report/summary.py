@@ -11,6 +11,7 @@ from rustvid.errors import RustVidError
 from rustvid.frames import Measured, Trust
 
 SOME_FRAMES_FAILED = 6  # exit code
+_SHOWN = 6  # files that are named one by one
 
 
 @dataclass
@@ -42,6 +43,9 @@ class Summary:
     worker_restarts: int = 0
     first_failure: str = ""
     error: RustVidError | None = None
+    live: dict[str, int] = field(default_factory=dict)  # counts of a camera
+    latency_median: float | None = None  # seconds from the camera to the file
+    latency_p99: float | None = None
     _area_sum: float = 0.0
 
     def add(self, result: Measured) -> None:
@@ -97,6 +101,15 @@ class Summary:
             at = f"{self.least_confidence:.2f} at {clock(self.least_confident_time)}"
             flags = ", ".join(f"{count} {name}" for name, count in self.flags.most_common())
             found.append(f"least confidence: {at}" + (f"; flagged: {flags}" if flags else ""))
+        if self.live:
+            found.append(
+                "camera: {read} frames read, {dropped} dropped, {lost} lost, "
+                "{reconnects} reconnects, {events} events".format(**self.live)
+            )
+        if self.latency_median is not None and self.latency_p99 is not None:
+            found.append(
+                f"latency: median {self.latency_median:.2f} s, 99 % {self.latency_p99:.2f} s"
+            )
         odd = {name: count for name, count in self.statuses.items() if name != "ok"}
         if odd:
             found.append("frames not ok: " + ", ".join(f"{n} {name}" for name, n in odd.items()))
@@ -104,7 +117,10 @@ class Summary:
             found.append(f"first failure: {self.first_failure}")
         if self.worker_restarts:
             found.append(f"{self.worker_restarts} worker processes died and were replaced")
-        found += [f"wrote {path}" for path in self.outputs]
+        shown = self.outputs[-_SHOWN:]
+        if len(shown) < len(self.outputs):
+            found.append(f"wrote {len(self.outputs)} files, the last:")
+        found += [f"wrote {path}" for path in shown]
         return found + [f"kept {path}: up to {self.frames} frames" for path in self.kept]
 
     def as_dict(self) -> dict[str, Any]:
@@ -132,10 +148,17 @@ class Summary:
                 "precision": self.precision,
             },
             "worker_restarts": self.worker_restarts,
+            **self._live_facts(),
             "warnings": self.warnings,
             "exit_code": self.exit_code,
             "exit_reason": str(self.error) if self.error else "complete",
         }
+
+    def _live_facts(self) -> dict[str, Any]:
+        if not self.live:
+            return {}
+        latency = {"median": self.latency_median, "p99": self.latency_p99}
+        return {"live": {**self.live, "latency_s": latency}}
 
     def _shares(self) -> str:
         total = sum(self.stages.values()) or 1.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
+from rustvid.video.address import address_of, is_live, scheme_of
 from rustvid.video.encoders import CONTAINERS
+from rustvid.video.live import LiveSource
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
 from rustvid.video.sink import Sink, Template, VideoSink, part_of
 from rustvid.video.source import FileSource, Source
@@ -17,11 +19,27 @@ PICTURES = (*CONTAINERS, *sorted(PHOTOS))
 LOSSLESS = (".mkv", ".mp4", ".avi", ".png", ".bmp", ".tif", ".tiff")  # what masks are kept in
 
 
-def open_source(name: str, image_size: tuple[int, int], config: SourceConfig) -> Source:
-    """The source for a path, by what the path is.
+def _never() -> bool:
+    return False
 
-    image_size: (width, height) of the images for the network. Raises SourceError.
+
+def open_source(
+    name: str,
+    image_size: tuple[int, int],
+    config: SourceConfig,
+    asked_to_stop: Callable[[], bool] = _never,
+) -> Source:
+    """The source for a path or an address, by what it is.
+
+    image_size: (width, height) of the images for the network
+    asked_to_stop: ends a live source, in whatever state it is
+    Raises SourceError, and UsageError for an address that may not be opened.
     """
+    if is_live(name, config):
+        return LiveSource(address_of(name, config), image_size, config, asked_to_stop)
+    if scheme_of(name) != "file":
+        address = address_of(name, config)
+        return FileSource(address.url, image_size, config, address.whitelist)
     try:
         return _source(name, Path(name), image_size, config)
     except OSError as exc:  # a folder that may not be entered, a name too long
@@ -74,6 +92,11 @@ def check_output(
         raise UsageError(f"{path}: is a folder; name a file in it")
     if path.exists() and not overwrite:
         raise UsageError(f"{path}: exists; choose another name or add --overwrite")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Can a file be made beside this one? Raises SinkError."""
     folder = path.parent
     if not folder.is_dir():
         raise SinkError(f"{folder}: no such folder for {path.name}; create it first")

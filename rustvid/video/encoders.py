@@ -61,8 +61,13 @@ def check_codec(path: Path, config: OutputConfig) -> None:
         raise UsageError(f"output.preset {known} for {config.codec}, received {config.preset!r}")
 
 
-def encoder_options(config: OutputConfig, container_format: str) -> dict[str, str]:
-    """Options of the encoder for a configuration, in a container of this format."""
+def encoder_options(
+    config: OutputConfig, container_format: str, live: bool = False
+) -> dict[str, str]:
+    """Options of the encoder for a configuration, in a container of this format.
+
+    live: hold no frame back
+    """
     codec, options = config.codec, {}
     quality = config.crf if config.crf is not None else _QUALITY.get(codec)
     preset = config.preset or _PRESETS.get(codec)
@@ -76,6 +81,8 @@ def encoder_options(config: OutputConfig, container_format: str) -> dict[str, st
         options.update({"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
     if codec == "ffv1":
         options.update({"level": "3", "slicecrc": "1"})
+    if live and codec in ("h264", "hevc"):
+        options["tune"] = "zerolatency"
     if container_format in _WITHOUT_B_FRAMES and codec in ("h264", "hevc"):
         options["bf"] = "0"
     return options

@@ -133,6 +133,14 @@ def rgb_of(picture: Picture) -> NDArray[np.uint8]:
     return Converter((width, height)).image(video_frame(picture), picture)
 
 
+def small_rgb(picture: Picture, longest: int) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB of a picture, upright, its longer side at most `longest` pixels."""
+    height, width = picture.upright_shape
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return Converter(size).image(video_frame(picture), picture)
+
+
 def _views(frame: av.VideoFrame) -> tuple[NDArray[Any], ...]:
     depth: Any = np.uint8 if frame.format.components[0].bits <= 8 else np.uint16
     views = []

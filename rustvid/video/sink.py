@@ -29,6 +29,7 @@ from rustvid.video.planes import video_frame
 from rustvid.video.source import SourceInfo
 
 _FRAGMENT_SECONDS = 2  # what a crash can cost
+_LIVE_FRAGMENT = 500_000  # microseconds: who plays the file of a camera is not far behind
 # hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed;
 # delay_moov: the fragments too have the edit list that B-frames and sound's priming need
 _MOV_FLAGS = "hybrid_fragmented+frag_keyframe+delay_moov+default_base_moof+use_metadata_tags"
@@ -135,6 +136,10 @@ class VideoSink(Sink):
     def _start(self, picture: Picture) -> None:
         options = {"flush_packets": "1", "avoid_negative_ts": "disabled"}
         options |= _MUXER_OPTIONS.get(self._format, {})
+        if self._template.info.live and "movflags" in options:
+            options["frag_duration"] = str(_LIVE_FRAGMENT)
+            if not self._config.segment:  # its index would grow for weeks
+                options["movflags"] = _MOV_FLAGS.removeprefix("hybrid_fragmented+")
         if self._format == "avi":
             self._warn(
                 "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
@@ -167,7 +172,7 @@ class VideoSink(Sink):
         info, config = self._template.info, self._config
         name = ENCODERS[config.codec]
         stream = self._container.add_stream(
-            name, rate=info.rate, options=encoder_options(config, self._format)
+            name, rate=info.rate, options=encoder_options(config, self._format, info.live)
         )
         height, width = picture.shape
         context = stream.codec_context

@@ -19,6 +19,7 @@ import av
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
+from rustvid.redact import redacted
 from rustvid.video.planes import Converter
 
 _PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
@@ -45,6 +46,7 @@ class SourceInfo:
     start: Fraction
     pixel_aspect: Fraction = Fraction(1)
     colour: tuple[int, int, int, int] = (2, 2, 2, 0)  # primaries, transfer, matrix, range: untold
+    live: bool = False  # a camera: no end is known, and nothing may wait for the next frame
 
 
 class Source(ABC):
@@ -53,11 +55,9 @@ class Source(ABC):
     companions: the streams whose packets come with the frames, to be copied
     container: PyAV's open input, for its metadata and chapters; None where there is none
     damaged_packets: how many could not be decoded so far
-    live: its frames come when they come, and nothing may wait for the next one
     """
 
     info: SourceInfo
-    live: bool = False
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0
@@ -83,15 +83,25 @@ class Source(ABC):
         """Companion packets read after the last frame."""
         return ()
 
+    def stop(self) -> None:
+        """Let a source that waits for frames end; called from another thread."""
+        return
+
 
 class FileSource(Source):
-    """A video file. Errors of FFmpeg become SourceError here and nowhere else."""
+    """A video file, or a film at an address. FFmpeg's errors become SourceError here alone."""
 
-    def __init__(self, path: Path, image_size: tuple[int, int], config: SourceConfig) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        image_size: tuple[int, int],
+        config: SourceConfig,
+        protocols: str = _PROTOCOLS,
+    ) -> None:
         self._path = path
         self._config = config
         self._converter = Converter(image_size)
-        self.container: Any = _open(path)
+        self.container: Any = _open(path, protocols)
         try:
             self._stream = self._video_stream()
             self.info = self._describe()
@@ -152,13 +162,13 @@ class FileSource(Source):
         stream, context = self._stream, self._stream.codec_context
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
         return SourceInfo(
-            name=str(self._path),
+            name=redacted(str(self._path)),
             width=context.width,
             height=context.height,
             rate=Fraction(rate),
             time_base=stream.time_base,
             codec=context.name,
-            rgb=_is_rgb(context.format),
+            rgb=is_rgb(context.format),
             expected_frames=self._expected_frames(Fraction(rate)),
             start=exact(self._config.start) or Fraction(0),
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
@@ -272,14 +282,15 @@ def exact(seconds: float | None) -> Fraction | None:
     return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
 
 
-def _is_rgb(pixel_format: Any | None) -> bool:
+def is_rgb(pixel_format: Any | None) -> bool:
+    """Are its pixels RGB, not YUV?"""
     return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path | str, protocols: str) -> Any:
     try:
         return av.open(
-            str(path), metadata_errors="replace", options={"protocol_whitelist": _PROTOCOLS}
+            str(path), metadata_errors="replace", options={"protocol_whitelist": protocols}
         )
     except PermissionError as exc:
         raise SourceError(f"{path}: may not be read; check its permissions") from exc

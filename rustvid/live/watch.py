@@ -1,0 +1,152 @@
+"""The story of a live run: the pipeline, its files, its events and who watches it.
+
+camera ─► … as in pipeline.py … ─► segments ─► events ─► program, web address
+                                       └─────► board ─► status page, metrics
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from statistics import median
+
+from rustvid.config import Config
+from rustvid.errors import RustVidError, SourceError, UsageError
+from rustvid.frames import Measured, Picture
+from rustvid.live.board import Board
+from rustvid.live.deliver import Courier, program, webhook
+from rustvid.live.events import Events
+from rustvid.live.segments import Segments
+from rustvid.live.status import StatusServer
+from rustvid.method.classify import Network
+from rustvid.pipeline import Line, opened
+from rustvid.preflight import preflight
+from rustvid.redact import host_of, redacted
+from rustvid.report.summary import Summary
+from rustvid.threads import WriteBehind
+from rustvid.video.address import is_live
+from rustvid.video.live import LiveSource
+from rustvid.video.sink import part_of
+
+_BEHIND = 2  # results that wait for the encoder: more would be delay
+
+
+def watch(
+    config: Config,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Board], None] | None = None,
+    model: Network | None = None,
+    written: Callable[[Measured, Picture], None] | None = None,
+) -> Summary:
+    """Watch `config.input`, a camera, until it is given up or `asked_to_stop`; write the outputs.
+
+    asked_to_stop: looked at ten times a second; the files are then completed, and it is no error
+    progress: called after every frame is analysed; may raise RustVidError to break off
+    model: one that is loaded already; None loads `config.model`
+    written: called with every result and its annotated picture, once they are in the files; from
+        the thread that writes
+    Errors before the start are raised. What ends the run later is in `summary.error`; if it was the
+    camera, the files are complete all the same.
+    """
+    paths = preflight(config)
+    if not is_live(str(config.input), config.source):
+        raise UsageError(f"{config.input}: is not live; use rustvid.run, or source.live=true")
+    summary = Summary(input=redacted(str(config.input)))
+    board = Board(summary.input)
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        if config.status.address:
+            stack.enter_context(StatusServer(config.status, board))
+        couriers = [stack.enter_context(courier) for courier in _couriers(config)]
+        events = Events(summary.input, config.events, _to_all(couriers))
+        line = stack.enter_context(opened(config, summary, model, asked_to_stop))
+
+        def show(result: Measured, drawn: Picture) -> None:
+            board.written(result, drawn, time.time())
+            events.see(result, drawn, segments.current.video)
+            if written:
+                written(result, drawn)
+
+        segments = stack.enter_context(Segments(line.source, config, paths, summary, show))
+        try:
+            _drive(line, segments, board, _facts(events, couriers), progress)
+        except RustVidError as exc:
+            summary.error = summary.error or exc
+            parts = [part_of(path) for path in segments.current.all]
+            summary.kept = [part for part in parts if part.exists()] if summary.frames else []
+        _note(summary, line, board)
+    summary.elapsed = time.perf_counter() - started
+    return summary
+
+
+def _drive(
+    line: Line,
+    segments: Segments,
+    board: Board,
+    facts: Callable[[], dict[str, int]],
+    progress: Callable[[Board], None] | None,
+) -> None:
+    """Drive the line until the camera ends; then complete the files."""
+    source = line.source
+    assert isinstance(source, LiveSource)
+    with WriteBehind(segments.write, _BEHIND, "rustvid-encode") as writer:
+
+        def look() -> tuple[str, str, dict[str, int], dict[str, int]]:
+            health = source.health
+            counts = {
+                "read": health.read,
+                "dropped": health.dropped,
+                "lost": health.lost,
+                "damaged": health.damaged,
+                "reconnects": health.reconnects,
+                "worker_restarts": line.pool.restarts,
+                **facts(),
+            }
+            queues = {"decoded": source.waiting, "encode": writer.waiting}
+            state = health.state.value if health.state else "starting"
+            return state, health.reason, counts, queues
+
+        board.facts = look
+        try:
+            for result in line.results():
+                if progress:
+                    progress(board)
+                writer.put(result)
+        except SourceError as exc:
+            line.summary.error = exc  # what came until then is whole
+        writer.finish()
+        segments.finish()
+
+
+def _couriers(config: Config) -> list[Courier]:
+    made = []
+    if config.events.command:
+        made.append(Courier("events.command", program(config.events.command)))
+    if config.events.webhook:
+        made.append(Courier(host_of(config.events.webhook), webhook(config.events.webhook)))
+    return made
+
+
+def _to_all(couriers: list[Courier]) -> Callable[[str], None]:
+    def tell(text: str) -> None:
+        for courier in couriers:
+            courier.send(text)
+
+    return tell
+
+
+def _facts(events: Events, couriers: list[Courier]) -> Callable[[], dict[str, int]]:
+    return lambda: {
+        "events": events.count,
+        "events_lost": sum(courier.lost for courier in couriers),
+    }
+
+
+def _note(summary: Summary, line: Line, board: Board) -> None:
+    """Tell the summary how the camera did."""
+    latencies = board.latencies()
+    summary.live = dict(board.snapshot().counts)
+    if latencies:
+        summary.latency_median = median(latencies)
+        summary.latency_p99 = latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))]

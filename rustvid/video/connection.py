@@ -1,0 +1,262 @@
+"""One connection to a camera: opened, read and decoded by a thread of its own, which ends with it.
+
+PyAV can hang beyond its own timeouts and cannot be interrupted. So nobody waits for this thread:
+who has had enough of it abandons it; it then says nothing more, and closes what it holds when it
+can.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+
+from rustvid.config import SourceConfig
+from rustvid.redact import redacted
+from rustvid.video.address import Address
+
+_ANALYSE = 1_000_000  # microseconds of stream that FFmpeg may look at before it says what it is
+_FINAL = (  # trying again would give the same
+    av.error.HTTPUnauthorizedError,
+    av.error.HTTPForbiddenError,
+    av.error.HTTPNotFoundError,
+)
+_LATE, _ON_TIME = 2.0, 0.5  # seconds behind the camera: packets are skipped; no more
+_RESTARTED = 600.0  # seconds that are no delay: the camera has restarted its clock
+_UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
+_NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (av.error.HTTPUnauthorizedError, "401: user or password are refused"),
+    (av.error.HTTPForbiddenError, "403: access is forbidden"),
+    (av.error.HTTPNotFoundError, "404: there is no such stream"),
+    (av.error.ProtocolNotFoundError, "the protocol is not known to FFmpeg here, or not allowed"),
+    (av.error.ExitError, "no data in time"),
+)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known once a connection is open.
+
+    rate: frames per second as promised, None if nothing is; aspect: width / height of one pixel
+    sounds: the streams of sound
+    stamped: the frames say when they were taken; those of MJPEG over HTTP do not
+    """
+
+    codec: str
+    rate: Fraction | None
+    aspect: Fraction
+    sounds: tuple[Any, ...]
+    stamped: bool = True
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a connection is over; final: there is no use in another one; bug: one of ours."""
+
+    reason: str
+    final: bool = False
+    bug: BaseException | None = None
+
+
+class Listener:
+    """What a connection tells; called from its thread, never after it was abandoned."""
+
+    def opened(self, opened: Opened) -> None:
+        """It is open: the first packet may come."""
+
+    def sound(self, packet: Any) -> None:
+        """A packet of a stream in `opened.sounds`."""
+
+    def picture(self, frame: av.VideoFrame, status: str) -> None:
+        """A decoded frame; may block, which holds the camera up."""
+
+    def damaged(self) -> None:
+        """A packet could not be decoded."""
+
+    def skipped(self) -> None:
+        """A packet was not decoded, for want of time."""
+
+
+class Connection:
+    """Starts at once. `ending` is set when it is over, `changed` whenever something happens."""
+
+    def __init__(
+        self, address: Address, config: SourceConfig, listener: Listener, changed: threading.Event
+    ) -> None:
+        self.started = self.heard = time.monotonic()  # heard: when the last packet came
+        self.playing = False
+        self.busy = False  # in `listener.picture`: no packet is waited for
+        self.ending: Ending | None = None
+        self._address, self._config, self._listener = address, config, listener
+        self._changed = changed
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="rustvid-camera", daemon=True)
+        self._thread.start()
+
+    @property
+    def wanted(self) -> bool:
+        return not self._abandoned.is_set()
+
+    @property
+    def alive(self) -> bool:
+        """Does its thread still hold something?"""
+        return self._thread.is_alive()
+
+    def abandon(self, wait: float = 0.0) -> None:
+        """Hear nothing more of it; wait so many seconds for it to close."""
+        self._abandoned.set()
+        self._thread.join(wait)
+
+    def _live(self) -> None:
+        container = None
+        try:
+            container = _open(self._address, self._config)
+            if self.wanted:
+                self._read(container)
+            ending = Ending("the stream ended")
+        except (av.error.FFmpegError, OSError) as exc:
+            ending = ending_of(exc, self._config)
+            late = time.monotonic() - self.started >= self._config.open_timeout
+            if late and not self.playing and not ending.final:
+                ending = Ending(_REASONS[-1][1])  # FFmpeg may say anything then
+        except _Unfit as exc:
+            ending = Ending(str(exc), exc.final)
+        except BaseException as exc:  # noqa: BLE001 - a bug: it is raised again in the reader
+            ending = Ending(type(exc).__name__, final=True, bug=exc)
+        self.ending = ending
+        self._changed.set()
+        if container is not None:
+            with suppress(av.error.FFmpegError, OSError):  # it was lost, or says goodbye to nobody
+                container.close()
+
+    def _read(self, container: Any) -> None:
+        video = _video_of(container, self._config)
+        sounds = tuple(container.streams.audio)
+        self._listener.opened(
+            Opened(
+                video.codec_context.name,
+                Fraction(rate) if (rate := video.average_rate or video.guessed_rate) else None,
+                video.sample_aspect_ratio or Fraction(1),
+                sounds,
+                container.format.name not in _UNSTAMPED,
+            )
+        )
+        damaged = False
+        lag = None if self._config.keep_all else Lag()
+        for packet in container.demux(video, *sounds):
+            if not self.wanted:
+                return
+            self.heard = time.monotonic()
+            if packet.stream is video and lag and lag.skips(packet, self.heard):
+                self._listener.skipped()
+                continue
+            if packet.stream is not video:
+                if packet.size:
+                    self._listener.sound(packet)
+                continue
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                self._listener.damaged()
+                damaged = True
+                continue
+            for frame in decoded:
+                status = "corrupt" if frame.is_corrupt else "damaged" if damaged else "ok"
+                damaged = False
+                self._hand_over(frame, status)
+
+    def _hand_over(self, frame: av.VideoFrame, status: str) -> None:
+        if not self.playing:
+            self.playing = True
+            self._changed.set()
+        self.busy = True
+        try:
+            self._listener.picture(frame, status)
+        finally:
+            self.heard = time.monotonic()
+            self.busy = False
+
+
+class Lag:
+    """Whether decoding has fallen behind the camera, so that packets must go undecoded.
+
+    Where the processor cannot decode all, what is not read waits in the network's buffers and the
+    delay grows without end. Packets are then skipped until a key frame that is on time.
+    """
+
+    def __init__(self) -> None:
+        self._least: float | None = None  # arrival − stamp, of the packet that was least late
+        self._skipping = False
+
+    def skips(self, packet: Any, now: float) -> bool:
+        """Leave this packet of the picture undecoded? now: monotonic seconds"""
+        if packet.dts is None:
+            return self._skipping
+        lead = now - float(packet.dts * packet.time_base)
+        if self._least is None or lead < self._least or lead > self._least + _RESTARTED:
+            self._least = lead
+        late = lead - self._least
+        if late > _LATE:
+            self._skipping = True
+        elif self._skipping and packet.is_keyframe and late < _ON_TIME:
+            self._skipping = False
+        return self._skipping
+
+
+class _Unfit(Exception):
+    """The camera sends what cannot be used, now or ever."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+def ending_of(error: BaseException, config: SourceConfig) -> Ending:
+    """Why, in words without a password, and whether to try again."""
+    final = isinstance(error, _NEVER) or (isinstance(error, _FINAL) and not config.retry_refused)
+    for kind, words in _REASONS:
+        if isinstance(error, kind):
+            return Ending(words, final)
+    return Ending(redacted(getattr(error, "strerror", None) or str(error)), final)
+
+
+def _open(address: Address, config: SourceConfig) -> Any:
+    options = {
+        "protocol_whitelist": address.whitelist,
+        "analyzeduration": str(_ANALYSE),
+        "fpsprobesize": "0",  # the rate is measured here
+        "fflags": "nobuffer",
+    }
+    if address.scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = config.transport
+    return av.open(
+        address.url,
+        format="v4l2" if address.scheme == "v4l2" else None,
+        options=options,
+        metadata_errors="replace",
+        timeout=(config.open_timeout, config.read_timeout),
+    )
+
+
+def _video_of(container: Any, config: SourceConfig) -> Any:
+    if not container.streams.video:
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        raise _Unfit(f"it sends no picture ({kinds})")
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    if context is None:
+        raise _Unfit("its picture cannot be decoded")
+    if context.width * context.height > config.max_pixels:
+        raise _Unfit(
+            f"{context.width}×{context.height} pixels are more than source.max_pixels "
+            f"{config.max_pixels}; raise it if the camera is trusted",
+            final=True,
+        )
+    stream.thread_type = "SLICE"  # threads by frame hold a frame back each
+    return stream
