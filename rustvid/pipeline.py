@@ -172,7 +172,7 @@ def opened(
         source = stack.enter_context(
             open_source(str(config.input), model.size, config.source, asked_to_stop)
         )
-        chosen = sampled(source.frames(), config.sample, time.perf_counter, source.info.live)
+        chosen = sampled(source.frames(), config.sample, time.perf_counter, live)
         chosen = chosen if live else timed(chosen, summary.stages, "decode")
         ahead = 1 if live else _AHEAD
         frames = stack.enter_context(ReadAhead(chosen, ahead, "rustvid-decode"))
