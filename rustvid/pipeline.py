@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import cv2
 import numpy as np
 
 from rustvid.config import Config, OutputConfig, RefineConfig
@@ -159,6 +160,7 @@ def opened(
     """
     live = is_live(str(config.input), config.source)
     with ExitStack() as stack:
+        stack.enter_context(_opencv_threads(1))
         config = replace(config, refine=refinement(config, model))
         if live:  # a batch would wait for frames to come
             config = replace(config, model=replace(config.model, batch=1))
@@ -307,6 +309,17 @@ def _entered(
     stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
 ) -> Sink | None:
     return stack.enter_context(open_sink(path, template, config)) if path else None
+
+
+@contextmanager
+def _opencv_threads(count: int) -> Iterator[None]:
+    """The steps of the pipeline share the cores already: a step split up cost twice the time."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(count)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 @contextmanager

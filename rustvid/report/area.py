@@ -34,8 +34,12 @@ def area_of(mask: NDArray[np.uint8]) -> Area:
     if pixels == 0:
         return Area(0, 0.0, 0, 0)
     left, top, width, height = cv2.boundingRect(mask)
-    count, _, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-        mask[top : top + height, left : left + width], 8, cv2.CV_32S, cv2.CCL_BBDT
-    )
-    largest = int(statistics[1:, cv2.CC_STAT_AREA].max())
+    piece = mask[top : top + height, left : left + width]
+    count, _ = cv2.connectedComponentsWithAlgorithm(piece, 8, cv2.CV_32S, cv2.CCL_BBDT)
+    largest = pixels
+    if count > 2:  # one region's size is known: the statistics take five times as long
+        _, _, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
+            piece, 8, cv2.CV_32S, cv2.CCL_BBDT
+        )
+        largest = int(statistics[1:, cv2.CC_STAT_AREA].max())
     return Area(pixels, pixels / mask.size, count - 1, largest)
