@@ -125,12 +125,13 @@ class Line:
     config: Config
     summary: Summary
     seconds_before: float  # that a shared model was busy before this run
+    live: bool  # a camera: no frame waits for the next one
 
     def results(self) -> Iterator[Measured]:
         """Every frame of the source, in order, with its mask and area."""
         localised = classify(self.frames, self.model, self.config.model.threshold)
         refined = self._refined(localised)
-        for result in track(refined, ahead=not self.source.info.live):
+        for result in track(refined, ahead=not self.live):
             yield measure(result, trust(result, self.config.refine))
 
     def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
@@ -181,7 +182,7 @@ def opened(
         stack.callback(source.stop)  # before its reader is joined
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
-        line = Line(source, frames, model, pool, config, summary, model.seconds)
+        line = Line(source, frames, model, pool, config, summary, model.seconds, live)
         try:
             yield line
         finally:
