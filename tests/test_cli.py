@@ -110,7 +110,10 @@ def test_the_part_of_a_crashed_run_survives_a_refusal(
         (["--set", "refine.itterations=5"], "did you mean refine.iterations?"),
         (["--set", "refine.size=0"], "--set: refine.size must be 32–4096, received 0"),
         (["--every", "0"], "--every: sample.every must be at least 1, received 0"),
-        (["--every", "often"], "--every: sample.every must be a whole number or auto, received 'often'"),
+        (
+            ["--every", "often"],
+            "--every: sample.every must be a whole number or auto, received 'often'",
+        ),
         (["--view", "x-ray"], "--view: render.view must be overlay, heatmap, mask or side-by-side"),
         (["--start", "soon"], "--start: source.start must be seconds or hh:mm:ss"),
         (["--config", "fast"], "--config fast: not a .yaml file nor one of default, paper"),
