@@ -399,11 +399,12 @@ def _config(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.progress import StepProgress
+        from rustvid.training import paper, train
         from rustvid.training.recipe import TrainConfig
-        from rustvid.training.train import train
     config = _changed(TrainConfig(), options)
     with StepProgress("training") as progress:
-        weights = train(Path(options.data), Path(options.out), config, progress.show)
+        trained = paper.train if config.network == "classifier" else train.train
+        weights = trained(Path(options.data), Path(options.out), config, progress.show)
     _print(f"wrote {weights}")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,7 @@ from rustvid.training import (
     masks,
     material,
     metrics,
+    paper,
     shapes,
     train,
 )
@@ -450,3 +452,57 @@ def test_a_round_ends_when_the_validation_gets_no_better(
     told = tmp_path / "out"
     train.train(tmp_path / "photos", told, config, lambda step, total, loss: steps.append(step))
     assert steps[-1] == 6  # 0.5 once, and twice no better
+
+
+# --- the paper's classifier ------------------------------------------------------------------
+
+
+def paper_config(**changes: object) -> train.TrainConfig:
+    """Two filters, quick steps; else the paper's."""
+    own = replace(train.TrainConfig().paper, filters=2, rate=1e-3, batch=4, epochs=3)
+    return train.TrainConfig(network="classifier", validation=0.25, paper=replace(own, **changes))
+
+
+def test_an_epoch_holds_as_many_photos_of_either_class() -> None:
+    photos = [data.Photo(f"{n}", plain((n, 0, 0)), n < 3) for n in range(10)]
+    config = paper_config().paper
+    labels = [list(labels) for _, labels in paper.batches(photos, config, 0, 1)]
+    assert [len(some) for some in labels] == [4, 2] and sum(map(sum, labels)) == 3
+    first = [float(images.mean()) for images, _ in paper.batches(photos, config, 0, 1)]
+    again = [float(images.mean()) for images, _ in paper.batches(photos, config, 0, 1)]
+    other = [float(images.mean()) for images, _ in paper.batches(photos, config, 0, 2)]
+    assert first == again != other
+
+
+def test_a_photo_is_flipped_and_turned_by_at_most_the_rotation() -> None:
+    image = plain((0, 0, 0), 572)
+    image[286:] = 255  # the lower half is white: its edge stays horizontal or turns by ± 0.2
+    slopes, upside_down = [], 0
+    for seed in range(20):
+        seen = paper.augmented(np.random.default_rng(seed), image, 0.2)[..., 0] > 127
+        edge = [int(seen[:, x].argmin() or seen[:, x].argmax()) for x in (186, 386)]
+        slopes.append(np.arctan2(edge[1] - edge[0], 200))
+        upside_down += bool(seen[10, 286])
+    assert 0.1 < np.abs(slopes).max() < 0.22 and 3 < upside_down < 17
+
+
+def test_the_papers_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    write_set(tmp_path / "photos", 6)
+
+    def pull_the_plug(step: int, total: int, loss: float) -> None:
+        if step == 2:
+            raise _PulledPlugError
+
+    def quiet(step: int, total: int, loss: float) -> None:
+        """Nobody watches."""
+
+    whole = paper.train(tmp_path / "photos", tmp_path / "whole", paper_config(), quiet)
+    with pytest.raises(_PulledPlugError):
+        paper.train(tmp_path / "photos", tmp_path / "broken", paper_config(), pull_the_plug)
+    broken = paper.train(tmp_path / "photos", tmp_path / "broken", paper_config(), quiet)
+    first, second = (models.read_weights(path) for path in (whole, broken))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    log = (tmp_path / "broken" / "log.csv").read_text().splitlines()
+    assert log[0] == "step,seconds,loss,accuracy,validation_auc" and len(log) == 4
+    assert whole.with_suffix(".md").read_text().startswith("# Model card: rustseg\n")
+    assert models.kind_of_file(whole) == "classifier"

@@ -14,14 +14,16 @@ from rustvid.training.masks import SetReport
 from rustvid.training.recipe import TrainConfig
 
 
-def write(photos: PhotoSet, held_out: int, config: TrainConfig, metrics: str = "") -> str:
+def write(
+    photos: PhotoSet, held_out: int, config: TrainConfig, metrics: str = "", *, name: str
+) -> str:
     """Markdown with data, recipe, versions and limits; metrics: see `measured`."""
     corroded = len(photos.where(True))
     faults = ", ".join(f"{count} {name}" for name, count in sorted(photos.faults.items()))
     near = [group for group in data.near_groups(photos.photos) if len(group) > 1]
     recipe = "\n".join(f"| {k} | {v} |" for k, v in dataclasses.asdict(config).items())
     packages = ", ".join(f"{name} {version(name)}" for name in ("keras", "numpy"))
-    return f"""# Model card: rustvid-student
+    return f"""# Model card: {name}
 
 ## Data
 {corroded} photographs with corrosion, {len(photos.photos) - corroded} without, each with that one

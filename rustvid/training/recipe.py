@@ -5,13 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rustvid.config import option
+from rustvid.config import option, section
+
+
+@dataclass(frozen=True)
+class PaperConfig:
+    """Of the paper's classifier; what the paper states is the default."""
+
+    filters: int = option(64, "of the first section", low=1, high=256)
+    epochs: int = option(35, "passes over as many photos of either class", low=1)
+    rate: float = option(1e-5, "learning rate of Adam", low=0)
+    batch: int = option(8, "photos of a step; the paper does not say", low=1)
+    rotation: float = option(0.2, "radians by which a photo is turned, either way", low=0, high=3.2)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Read by `rustvid.config.load(path, TrainConfig())`; a file holds differences."""
 
+    network: Literal["student", "classifier"] = option(
+        "student", "what is trained; classifier: the paper's, by its recipe (section paper)"
+    )
     seed: int = option(0, "of everything that is drawn at random")
     precision: Literal["float32", "mixed_bfloat16"] = option(
         "float32", "arithmetic of a step; mixed_bfloat16 measured slower on a CPU for this network"
@@ -63,6 +77,8 @@ class TrainConfig:
     clean_level: float = option(
         0.04, "evidence below which it is taught as clean; between the two it is unknown", low=0
     )
+
+    paper: PaperConfig = section(PaperConfig, "network: classifier")
 
     @property
     def run_dtype(self) -> str:

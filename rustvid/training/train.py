@@ -7,7 +7,7 @@ Started again with the same --out, it goes on from the last state that was saved
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,25 @@ from keras import ops
 
 from rustvid.config import ModelConfig
 from rustvid.method import models, network, student
-from rustvid.method.classify import Model
-from rustvid.training import batches, card, choose, data, evaluate, imagenet, losses, plots
+from rustvid.method.classify import STUDENT_SIZE, Model
+from rustvid.training import (
+    batches,
+    card,
+    checkpoint,
+    choose,
+    data,
+    evaluate,
+    imagenet,
+    losses,
+    plots,
+)
 from rustvid.training.recipe import TrainConfig
-from rustvid.training.watch import Watch
+from rustvid.training.watch import Tell, Watch
 
 __all__ = ["TrainConfig", "train"]
 
 EVERY = 250  # steps between two states that are saved
+LOG = ("loss", "evidence_loss", "probability_loss")
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -93,22 +104,14 @@ class State:
 
     def save(self, path: Path) -> None:
         """Write it all, atomically."""
-        arrays = {f"mean{i}": value for i, value in enumerate(self.mean)}
-        arrays |= {f"own{i}": value for i, value in enumerate(self.model.get_weights())}
-        for i, variable in enumerate(self.model.optimizer.variables):
-            arrays[f"optimizer{i}"] = ops.convert_to_numpy(variable)
-        part = path.with_suffix(".part.npz")
-        np.savez(part, step=np.array(self.step), **arrays)  # type: ignore[arg-type]
-        part.replace(path)
+        extra = {f"mean{i}": value for i, value in enumerate(self.mean)}
+        checkpoint.save(path, self.model, extra | {"step": np.array(self.step)})
 
     def restore(self, path: Path) -> None:
         """Go back to what was saved."""
-        with np.load(path, allow_pickle=False) as saved:
-            self.step = int(saved["step"])
-            self.mean = [saved[f"mean{i}"] for i in range(len(self.mean))]
-            self.model.set_weights([saved[f"own{i}"] for i in range(len(self.mean))])
-            for i, variable in enumerate(self.model.optimizer.variables):
-                variable.assign(saved[f"optimizer{i}"])
+        extra = checkpoint.restore(path, self.model)
+        self.step = int(extra["step"])
+        self.mean = [extra[f"mean{i}"] for i in range(len(self.mean))]
 
 
 def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
@@ -174,7 +177,7 @@ def train(
     folder: Path,
     out: Path,
     config: TrainConfig,
-    tell: Callable[[int, int, float], None] = lambda step, total, loss: None,
+    tell: Tell = lambda step, total, loss: None,
 ) -> Path:
     """Train on `folder/{corrosion,not_corrosion}`; returns the weights file. Beside it: a card, the
     log, its curves where matplotlib is installed, and the state to go on from.
@@ -194,14 +197,14 @@ def train(
     state = State(model, config)
     if (out / "state.npz").exists():
         state.restore(out / "state.npz")
-    watch = Watch(out, held_out, config.patience, tell)
+    watch = Watch(out, held_out, config.patience, tell, LOG, STUDENT_SIZE)
     run(state, photos, watch)
     weights = out / "rustvid-student.npz"
     network.save_weights(state.ready(), weights)
     report = (
         evaluate.classify(held_out, Model(ModelConfig(name=str(weights)))) if held_out else None
     )
-    text = card.write(read, len(held_out), config, card.measured(report))
+    text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
     if plots.available():
         plots.curves(out / "log.csv")

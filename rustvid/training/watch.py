@@ -11,11 +11,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rustvid.method.classify import STUDENT_SIZE
 from rustvid.training import metrics
 from rustvid.training.data import Photo
 
-COLUMNS = ("step", "seconds", "loss", "evidence_loss", "probability_loss", "validation_auc")
 MOST = 200  # photos that a validation looks at
 
 Tell = Callable[[int, int, float], None]  # step, steps in all, loss
@@ -28,10 +26,21 @@ class Watch:
         200 of them is the validation
     patience: validations in a row without a better one after which a round is over; 0: never
     tell: called after every step
+    measures: names of what `note` gets; size: side of the pictures that the network sees
     """
 
-    def __init__(self, out: Path, held_out: Sequence[Photo], patience: int, tell: Tell) -> None:
+    def __init__(
+        self,
+        out: Path,
+        held_out: Sequence[Photo],
+        patience: int,
+        tell: Tell,
+        measures: Sequence[str],
+        size: int,
+    ) -> None:
         self.out, self.tell = out, tell
+        self._columns = ("step", "seconds", *measures, "validation_auc")
+        self._size = (size, size)
         self._photos = held_out[:: len(held_out) // MOST + 1]
         self._patience = patience
         self._started = time.monotonic()
@@ -45,7 +54,7 @@ class Watch:
         """Whether the validation has stopped getting better."""
         return 0 < self._patience <= self._worse
 
-    def note(self, step: int, losses: Sequence[float], model: Any = None) -> None:
+    def note(self, step: int, measured: Sequence[float], model: Any = None) -> None:
         """A line of the log; with the validation where a model is given to look at photos."""
         auc = self._validated(model) if model and self._photos else None
         if auc is not None:
@@ -56,18 +65,17 @@ class Watch:
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if new:
-                writer.writerow(COLUMNS)
+                writer.writerow(self._columns)
             seconds = round(time.monotonic() - self._started)
-            numbers = [f"{value:.4f}" for value in losses]
+            numbers = [f"{value:.4f}" for value in measured]
             writer.writerow([step, seconds, *numbers, "" if auc is None else f"{auc:.4f}"])
 
     def _validated(self, model: Any) -> float:
         """Area under the ROC, at the size at which the pipeline looks."""
         model.compile(jit_compile=False)
-        size = (STUDENT_SIZE, STUDENT_SIZE)
         answers = []
         for photo in self._photos:
-            seen = cv2.resize(photo.image, size, interpolation=cv2.INTER_AREA)
+            seen = cv2.resize(photo.image, self._size, interpolation=cv2.INTER_AREA)
             found = model.predict_on_batch(seen[None].astype(np.float32) / 127.5 - 1)
             answers.append(float(found["probability"][0]))
         return metrics.auc(np.array([photo.corroded for photo in self._photos]), np.array(answers))
