@@ -87,9 +87,8 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     weights = out / "rustseg.npz"
     watch = Watch(out, held_out, config.patience, tell, LOG, network.INPUT_SIZE)
     _epochs(model, whole, photos, config, watch, weights)
-    validated = (
-        evaluate.classify(held_out, Model(ModelConfig(name=str(weights)))) if held_out else None
-    )
+    ready = Model(ModelConfig(name=str(weights)))
+    validated = evaluate.classify(held_out, ready) if held_out else None
     text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
     if plots.available():

@@ -201,9 +201,8 @@ def train(
     run(state, photos, watch)
     weights = out / "rustvid-student.npz"
     network.save_weights(state.ready(), weights)
-    report = (
-        evaluate.classify(held_out, Model(ModelConfig(name=str(weights)))) if held_out else None
-    )
+    ready = Model(ModelConfig(name=str(weights)))
+    validated = evaluate.classify(held_out, ready) if held_out else None
     text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
     if plots.available():
