@@ -123,6 +123,7 @@ def _add_run(commands: Any) -> None:
     for flag, (_, details) in _SHORTCUTS.items():
         run.add_argument(flag, default=None, **details)
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
     run.add_argument("-q", "--quiet", action="store_true", help="only errors")
@@ -194,12 +195,18 @@ def _run(options: argparse.Namespace) -> int:
     config = replace(_configuration(options), input=options.input)
     if options.overwrite:
         config = replace(config, output=replace(config.output, overwrite=True))
+    if options.resume:
+        config = replace(config, output=replace(config.output, resume=True))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
     if not (config.output.path or config.output.csv or config.output.mask or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
-    from rustvid.preflight import preflight
+    from rustvid.preflight import paths_of, preflight
+    from rustvid.resume import completed
 
+    if done := completed(config, paths_of(config)):
+        _report(done, config, options)
+        return done.exit_code
     preflight(config)  # before TensorFlow loads: what is wrong is told at once
     from rustvid.progress import Progress, Signals
 

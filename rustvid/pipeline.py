@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,17 +25,19 @@ from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.method.classify import Model, Network, classify
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
-from rustvid.preflight import Paths, preflight
+from rustvid.preflight import paths_of, preflight
 from rustvid.render import render
 from rustvid.report.area import measure
 from rustvid.report.caption import caption
-from rustvid.report.csv import CsvReport
-from rustvid.report.summary import Summary
+from rustvid.report.csv import CsvReport, line_of
+from rustvid.report.summary import Fact, Summary
+from rustvid.resume import Work, completed, fact_of, joined_part, name_all, work_of
 from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
 from rustvid.video import open_sink, open_source
-from rustvid.video.sink import Sink, Template, mask_picture, part_of
-from rustvid.video.source import Source
+from rustvid.video.pieces import Join, join
+from rustvid.video.sink import Sink, Template, mask_picture
+from rustvid.video.source import Begin, Source
 from rustvid.workers import Outcome, Pool, Task
 
 T = TypeVar("T")
@@ -66,19 +69,23 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
         will be (an estimate, or None); it may raise RustVidError to stop the run there
     model: one that is loaded already, to be shared by runs; None loads `config.model`
     Errors before the first frame are raised. What ends the run later is in `summary.error`
-    (see `Summary.raise_for_error`): the outputs then hold what was done until there.
+    (see `Summary.raise_for_error`): the parts then hold what was done until there, and a run with
+    `output.resume` goes on with them.
     """
+    if done := completed(config, paths_of(config)):
+        return done
     paths = preflight(config)
-    summary = Summary(input=str(config.input))
+    work = work_of(config, paths, model.digest if model else None)
+    summary = Summary(input=str(config.input), resumed_at=work.first)
     started = time.perf_counter()
-    with _opened(config, summary, model) as line:
+    with _opened(config, summary, model, work.begin) as line:
+        work.check_precision(line.model.precision)
         try:
-            _write(line, config, paths, summary, progress)
+            _write(line, config, work, summary, progress)
         except RustVidError as exc:
             summary.error = exc
             if summary.frames:  # else a part that is there is from an earlier run
-                parts = [part_of(path) for path in paths.all]
-                summary.kept = [part for part in parts if part.exists()]
+                summary.kept = work.kept()
     summary.elapsed = time.perf_counter() - started
     return summary
 
@@ -86,16 +93,18 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
 def _write(
     line: _Line,
     config: Config,
-    paths: Paths,
+    work: Work,
     summary: Summary,
     progress: Progress | None,
 ) -> None:
     """Drive the line and write its results behind it."""
     with ExitStack() as stack:
-        outputs = _Outputs(line.source, config, paths, summary, stack)
+        outputs = _Outputs(line, config, work, summary, stack)
         writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
         try:
             for result in line.results():
+                if result.frame.index < work.first:
+                    continue  # is kept, and was only analysed for the masks that follow
                 if progress:
                     progress(result, line.source.info.expected_frames)
                 writer.put(result)
@@ -140,7 +149,9 @@ class _Line:
 
 
 @contextmanager
-def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator[_Line]:
+def _opened(
+    config: Config, summary: Summary, model: Network | None, begin: Begin | None = None
+) -> Iterator[_Line]:
     """Open what holds a resource; the workers start while the network loads."""
     with ExitStack() as stack:
         config = replace(config, refine=refinement(config, model))
@@ -151,6 +162,7 @@ def _opened(config: Config, summary: Summary, model: Network | None) -> Iterator
         pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
         model = model or Model(config.model, config.localise.score)
         source = stack.enter_context(open_source(str(config.input), model.size, config.source))
+        source.begin = begin
         decoded = timed(source.frames(), summary.stages, "decode")
         frames = stack.enter_context(ReadAhead(decoded, _AHEAD, "rustvid-decode"))
         summary.model, summary.model_sha256 = model.name, model.digest
@@ -218,23 +230,42 @@ def timed(items: Iterable[T], busy: dict[str, float], stage: str) -> Iterator[T]
 
 
 class _Outputs:
-    """Everything that is written: annotated video, masks, table."""
+    """Everything that is written: annotated video, masks, table.
+
+    A row is written when its frame is in the films for good, so that they match after a crash.
+    """
 
     def __init__(
-        self, source: Source, config: Config, paths: Paths, summary: Summary, stack: ExitStack
+        self, line: _Line, config: Config, work: Work, summary: Summary, stack: ExitStack
     ) -> None:
-        template = Template(source.info, source.container, source.companions)
-        lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
-        self._config = config
-        self._summary = summary
-        self._video = _entered(stack, paths.video, template, config.output)
-        self._mask = _entered(stack, paths.mask, Template(source.info, None, ()), lossless)
+        source, paths = line.source, work.paths
+        self._template = Template(source.info, source.container, source.companions)
+        self._masks = Template(source.info, None, ())
+        self._lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
+        self._config, self._work, self._summary = config, work, summary
+        self._precision = line.model.precision
+        self._started = False
+        self._waiting: deque[tuple[bytes, Fact]] = deque()  # rows of frames that are not settled
+        self._written = self._settled = 0
+        self._second = 0  # of the film, that the table was last put on the disk at
+        keep = work.rows[-1].end if work.rows else 0
         self._csv = (
-            stack.enter_context(CsvReport(paths.csv, part_of(paths.csv))) if paths.csv else None
+            stack.enter_context(CsvReport(paths.csv, work.part(paths.csv), keep))
+            if paths.csv
+            else None
         )
+        for row in work.rows:
+            summary.count(fact_of(row, row.area / (source.info.width * source.info.height)))
+        stack.push(self._leave)  # after the films are closed, before the table is
+        self._video = self._entered(stack, paths.video, self._template, config.output)
+        self._mask = self._entered(stack, paths.mask, self._masks, self._lossless)
+        self._films = [film for film in (self._video, self._mask) if film]
 
     def write(self, result: Measured) -> None:
-        """Render and encode one frame; its row is written, and it is counted, once that is done."""
+        """Render and encode one frame; its row is written, and it is counted, once it is safe."""
+        if not self._started:
+            self._work.start(self._precision)
+            self._started = True
         picture = result.frame.picture
         stored = np.ascontiguousarray(picture.stored(result.mask))
         if self._video:
@@ -246,30 +277,80 @@ class _Outputs:
         if self._mask:
             with _stopwatch(self._summary.stages, "mask"):
                 self._mask.write(mask_picture(stored, picture), result.frame)
-        if self._csv:
-            self._csv.write(result)
-        self._summary.add(result)
+        self._waiting.append((line_of(result) if self._csv else b"", Fact.of(result)))
+        self._written += 1
+        self._settle()
 
     def finish(self, rest: tuple[object, ...]) -> None:
         """All frames are there: complete the files and give them their names."""
-        if self._video:
-            self._finish(self._video, rest)
+        for film in self._films:
+            film.complete(rest if film is self._video else ())
+            self._summary.warnings += film.warnings
+        self._settle()
         if self._csv:
-            self._csv.finish()
-            self._summary.outputs.append(self._csv.path)
-        if self._mask:
-            self._finish(self._mask, rest)
+            self._csv.complete()
+        if self._work.journal:
+            if len(self._work.journal.begins) > 1:
+                with _stopwatch(self._summary.stages, "join"):
+                    self._join()
+            self._work.journal.complete = True
+            self._work.journal.write()
+        name_all(self._work)
+        paths = self._work.paths
+        self._summary.outputs += [p for p in (paths.video, paths.csv, paths.mask) if p]
 
-    def _finish(self, sink: Sink, rest: tuple[object, ...]) -> None:
-        sink.finish(rest)
-        self._summary.warnings += sink.warnings
-        self._summary.outputs.append(sink.path)
+    def _settle(self) -> None:
+        """Write the rows of the frames that every film holds for good by now."""
+        settled = min((film.settled for film in self._films), default=self._written)
+        if settled <= self._settled:
+            return
+        second = int(self._waiting[0][1].time)
+        sync = self._config.output.fsync and (bool(self._films) or second != self._second)
+        self._second = second
+        for film in self._films if sync else ():
+            film.sync()
+        while self._settled < settled:
+            line, fact = self._waiting.popleft()
+            if self._csv:
+                self._csv.write_line(line)
+            self._summary.count(fact)
+            self._settled += 1
+        if self._csv and sync:
+            self._csv.sync()
 
+    def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """The films are closed, if they can be: what they hold is settled."""
+        with suppress(RustVidError) if kind else nullcontext():
+            self._settle()
+        if kind and self._started and not self._summary.frames and self._work.journal:
+            self._work.journal.remove()  # of nothing that could be gone on with
 
-def _entered(
-    stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
-) -> Sink | None:
-    return stack.enter_context(open_sink(path, template, config)) if path else None
+    def _join(self) -> None:
+        """Make one film of the pieces that several runs wrote."""
+        config, info = self._config, self._template.info
+        for path in self._work.paths.films:
+            pieces = self._work.pieces(path)
+            is_mask = path == self._work.paths.mask
+            with open_source(str(config.input), (1, 1), config.source) as again:
+                whole = Template(again.info, again.container, again.companions)
+                template = self._masks if is_mask else whole
+                output = self._lossless if is_mask else config.output
+                packets = iter(()) if is_mask else again.companion_packets()
+                film = Join(path, template, output, joined_part(path), pieces[0].path)
+                with film:
+                    join(film, pieces, packets, info.start)
+                self._summary.warnings += film.warnings
+                if config.output.fsync:
+                    film.sync()
+
+    def _entered(
+        self, stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
+    ) -> Sink | None:
+        if path is None:
+            return None
+        return stack.enter_context(open_sink(path, template, config, self._work.part(path)))
 
 
 @contextmanager

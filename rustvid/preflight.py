@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rustvid.config import Config, OutputConfig
 from rustvid.errors import UsageError
+from rustvid.journal import check_journal
 from rustvid.method.models import find
 from rustvid.video import LOSSLESS, PICTURES, check_output, open_source, photos_in
 from rustvid.video.encoders import check_codec
@@ -22,6 +23,11 @@ class Paths:
     mask: Path | None
 
     @property
+    def films(self) -> list[Path]:
+        """Those of pictures."""
+        return [path for path in (self.video, self.mask) if path is not None]
+
+    @property
     def all(self) -> list[Path]:
         """Those that were asked for."""
         return [path for path in (self.video, self.csv, self.mask) if path is not None]
@@ -31,13 +37,15 @@ def preflight(config: Config) -> Paths:
     """Check input and outputs; raises UsageError, SourceError or SinkError, writes nothing."""
     if config.input is None:
         raise UsageError("no input: name a video file, a picture or a folder of pictures")
+    if config.output.resume and config.output.overwrite:
+        raise UsageError("--resume keeps what --overwrite replaces; give one of them")
     start, end = config.source.start or 0.0, config.source.end
     if end is not None and end <= start:
         raise UsageError(f"source.end {end} s must be after source.start {start} s")
     find(config.model.name)
     with open_source(config.input, (1, 1), config.source) as source:
         frames = source.info.expected_frames
-    paths, inputs = _paths(config), _inputs(Path(config.input))
+    paths, inputs = paths_of(config), _inputs(Path(config.input))
     for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
         if path:
             check_output(path, config.output.overwrite, inputs, kinds)
@@ -45,6 +53,7 @@ def preflight(config: Config) -> Paths:
         raise UsageError(f"{paths.all[-1]}: is named for two outputs; give each its own name")
     _check_holds(paths.video, config.output, frames)
     _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
+    check_journal(paths.all, config.output)
     return paths
 
 
@@ -63,7 +72,8 @@ def _inputs(source: Path) -> list[Path]:
     return photos_in(source) if source.is_dir() else [source]
 
 
-def _paths(config: Config) -> Paths:
+def paths_of(config: Config) -> Paths:
+    """Where a configuration has a run write; nothing is looked at."""
     output = config.output
     video = Path(output.path) if output.path else None
     csv = Path(output.csv) if output.csv else video.with_suffix(".csv") if video else None

@@ -13,6 +13,22 @@ from rustvid.frames import Measured
 SOME_FRAMES_FAILED = 6  # exit code
 
 
+@dataclass(frozen=True)
+class Fact:
+    """What is counted of one frame: a Measured without its pictures, so that it can wait."""
+
+    time: float  # seconds
+    status: str
+    analysed: bool
+    share: float  # of the frame that is corroded, in [0, 1]
+
+    @classmethod
+    def of(cls, result: Measured) -> Fact:
+        return cls(
+            float(result.frame.time), result.status, result.analysed, float(result.area.share)
+        )
+
+
 @dataclass
 class Summary:
     """The facts of a run. Times in seconds, areas as shares of the frame in [0, 1].
@@ -31,6 +47,7 @@ class Summary:
     peak_area: float = 0.0
     peak_time: float = 0.0
     elapsed: float = 0.0
+    resumed_at: int = 0  # frames that an earlier run had done
     statuses: Counter[str] = field(default_factory=Counter)
     stages: dict[str, float] = field(default_factory=dict)  # busy seconds of each stage
     outputs: list[Path] = field(default_factory=list)
@@ -43,14 +60,17 @@ class Summary:
 
     def add(self, result: Measured) -> None:
         """Count one frame."""
+        self.count(Fact.of(result))
+
+    def count(self, fact: Fact) -> None:
+        """Count one frame, of which only the facts are left."""
         self.frames += 1
-        self.analysed += result.analysed
-        self.statuses[result.status] += 1
-        share = result.area.share
-        self.corroded += share > 0
-        self._area_sum += share
-        if share > self.peak_area:
-            self.peak_area, self.peak_time = share, float(result.frame.time)
+        self.analysed += fact.analysed
+        self.statuses[fact.status] += 1
+        self.corroded += fact.share > 0
+        self._area_sum += fact.share
+        if fact.share > self.peak_area:
+            self.peak_area, self.peak_time = fact.share, fact.time
 
     @property
     def mean_area(self) -> float:
@@ -58,7 +78,8 @@ class Summary:
 
     @property
     def frames_per_second(self) -> float:
-        return self.frames / self.elapsed if self.elapsed else 0.0
+        done = self.frames - self.resumed_at
+        return done / self.elapsed if self.elapsed else 0.0
 
     @property
     def exit_code(self) -> int:
@@ -83,6 +104,8 @@ class Summary:
             f"{self.analysed} analysed",
             f"busy: {self._shares()}",
         ]
+        if self.resumed_at:
+            found.append(f"went on at frame {self.resumed_at}")
         odd = {name: count for name, count in self.statuses.items() if name != "ok"}
         if odd:
             found.append("frames not ok: " + ", ".join(f"{n} {name}" for name, n in odd.items()))
@@ -106,6 +129,7 @@ class Summary:
             "peak_area_pct": round(100 * self.peak_area, 4),
             "peak_time_s": round(self.peak_time, 6),
             "statuses": dict(self.statuses),
+            "resumed_at_frame": self.resumed_at,
             "elapsed_s": round(self.elapsed, 3),
             "frames_per_second": round(self.frames_per_second, 2),
             "stage_seconds": {name: round(busy, 3) for name, busy in self.stages.items()},

@@ -43,11 +43,16 @@ def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceCo
     return FileSource(path, image_size, config)
 
 
-def open_sink(path: Path, template: Template, config: OutputConfig) -> Sink:
-    """The sink for a path, by its suffix. `check_output` has been asked before."""
+def open_sink(
+    path: Path, template: Template, config: OutputConfig, part: Path | None = None
+) -> Sink:
+    """The sink for a path, by its suffix. `check_output` has been asked before.
+
+    part: the file that it writes until it is complete; None: `part_of(path)`
+    """
     if path.suffix.lower() in PHOTOS:
         return PhotoSink(path)
-    return VideoSink(path, template, config)
+    return VideoSink(path, template, config, part)
 
 
 def photos_in(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.frames import Frame, Picture
 from rustvid.video.planes import rgb_of, rgb_picture
-from rustvid.video.sink import Sink, part_of
+from rustvid.video.sink import Sink
 from rustvid.video.source import Source, SourceInfo
 
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -48,7 +48,8 @@ class PhotoSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Read the photos; each is brought to the size of the first, a damaged one is black."""
         size = (self.info.width, self.info.height)
-        for index, path in enumerate(self._photos):
+        first = self.begin.index if self.begin else 0
+        for index, path in enumerate(self._photos[first:], first):
             try:
                 photo, status = _read_photo(path), "ok"
             except SourceError:  # one of many: the others are looked at all the same
@@ -78,16 +79,13 @@ class PhotoSink(Sink):
         if self._count > 1:
             raise UsageError(f"{self.path}: holds one picture, the input is a film; use .mp4")
         bgr = cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR)
-        if not _written(part_of(self.path), bgr):
+        if not _written(self.part, bgr):
             raise SinkError(f"{self.path}: cannot be written; check the folder and the space in it")
 
-    def finish(self, rest: Sequence[Any]) -> None:
-        """Give the photo its name."""
-        try:
-            part_of(self.path).replace(self.path)
-        except OSError as exc:
-            reason = exc.strerror
-            raise SinkError(f"{self.path}: cannot be written ({reason}); check the folder") from exc
+        self.settled = 1
+
+    def complete(self, rest: Sequence[Any]) -> None:
+        """It is written already."""
 
 
 def _read_photo(path: Path) -> NDArray[np.uint8]:

@@ -20,7 +20,8 @@ from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.video.planes import Converter
 
-_PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
+LIBRARY = f"PyAV {av.__version__}"
+PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,30 @@ class SourceInfo:
     colour: tuple[int, int, int, int] = (2, 2, 2, 0)  # primaries, transfer, matrix, range: untold
 
 
+@dataclass(frozen=True)
+class Begin:
+    """Where a run goes on that was broken off.
+
+    index: of the first frame wanted; time: its seconds, as `time_text` writes them
+    seek: the frames before it were all "ok", so they need not be decoded again
+    """
+
+    index: int
+    time: str
+    seek: bool
+
+
 class Source(ABC):
     """What every source offers; one contract test runs over all of them.
 
     companions: the streams whose packets come with the frames, to be copied
     container: PyAV's open input, for its metadata and chapters; None where there is none
     damaged_packets: how many could not be decoded so far
+    begin: set before `frames` is called, it leaves out the frames before; indices are the same
     """
 
     info: SourceInfo
+    begin: Begin | None = None
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0
@@ -80,6 +96,10 @@ class Source(ABC):
         """Companion packets read after the last frame."""
         return ()
 
+    def companion_packets(self) -> Iterator[Any]:
+        """The companions' packets alone, instead of the frames."""
+        return iter(())
+
 
 class FileSource(Source):
     """A video file. Errors of FFmpeg become SourceError here and nowhere else."""
@@ -98,27 +118,67 @@ class FileSource(Source):
         copied = ("audio", "subtitle", "data")
         self.companions = [s for s in self.container.streams if s.type in copied]
         self._pending: list[Any] = []
-        self._last: Frame | None = None
+        self._last: Seen | None = None
+        self._skipped = 0  # frames before the one that was sought
         self._read_error = ""
 
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
         self._stream.thread_type = "AUTO"
         start, end = self.info.start, exact(self._config.end)
-        if start:
+        begin = self.begin
+        sought = begin is not None and begin.seek and self._finds(begin)
+        if begin and sought:
+            self.container.seek(_before(begin))
+        elif start:
             self.container.seek(int(start * av.time_base))
         for decoded, status in self._decoded():
             time, status = self._time(decoded, status)
             if start and time < start:
                 continue  # from the key frame before the start
+            if begin and sought and self._last is None:
+                if time_text(time) != begin.time:
+                    continue  # from the key frame before it
+                self._skipped = begin.index
             if end is not None and time >= end:
                 break
-            self._last = self._frame(decoded, time, status)
-            yield self._last
+            index = self._last.index + 1 if self._last else self._skipped
+            self._last = Seen(index, time, (decoded.duration or 0) * self.info.time_base)
+            if not begin or index >= begin.index:
+                yield self._frame(decoded, self._last, status)
+            else:
+                self._pending.clear()
         else:
             self._check_complete()
         if self._last is None:
             raise SourceError(f"{self._path}: has no frame before source.end {end} s")
+
+    def companion_packets(self) -> Iterator[Any]:
+        """The companions' packets alone, instead of the frames."""
+        if self.info.start:
+            self.container.seek(int(self.info.start * av.time_base))
+        for packet in self._packets() if self.companions else ():
+            if self._is_copied(packet):
+                yield packet
+
+    def _finds(self, begin: Begin) -> bool:
+        """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
+        try:
+            with _open(self._path) as container:
+                stream = container.streams[self._stream.index]
+                stream.thread_type = "AUTO"
+                container.seek(_before(begin))
+                for frame in container.decode(stream):
+                    if frame.pts is None:
+                        return False
+                    seconds = Fraction(frame.pts * frame.time_base)
+                    if time_text(seconds) == begin.time:
+                        return not frame.is_corrupt
+                    if float(seconds) > float(begin.time):
+                        return False
+        except (av.error.FFmpegError, SourceError):
+            return False
+        return False
 
     def rest(self) -> tuple[Any, ...]:
         """Companion packets read after the last frame."""
@@ -190,7 +250,7 @@ class FileSource(Source):
         damaged = False
         for packet in self._packets():
             if packet.stream is not self._stream:
-                if packet.size and packet.stream in self.companions:
+                if self._is_copied(packet):
                     self._pending.append(packet)
                 continue
             try:
@@ -203,6 +263,14 @@ class FileSource(Source):
                 status = "corrupt" if frame.is_corrupt else "damaged" if damaged else "ok"
                 damaged = False
                 yield frame, status
+
+    def _is_copied(self, packet: Any) -> bool:
+        """Is it of a companion, and before the end asked for?"""
+        if not packet.size or packet.stream not in self.companions:
+            return False
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        end = self._config.end
+        return end is None or stamp is None or float(stamp * packet.time_base) < end
 
     def _packets(self) -> Iterator[Any]:
         try:
@@ -217,13 +285,13 @@ class FileSource(Source):
         packet.stream = self._stream
         yield packet
 
-    def _frame(self, decoded: Any, time: Fraction, status: str) -> Frame:
+    def _frame(self, decoded: Any, seen: Seen, status: str) -> Frame:
         picture = self._converter.picture(decoded, self.info.pixel_aspect)
         companions, self._pending = tuple(self._pending), []
         return Frame(
-            index=self._last.index + 1 if self._last else 0,
-            time=time,
-            duration=(decoded.duration or 0) * self.info.time_base,
+            index=seen.index,
+            time=seen.time,
+            duration=seen.duration,
             picture=picture,
             image=self._converter.image(decoded, picture),
             status=status,
@@ -264,6 +332,25 @@ class FileSource(Source):
             )
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What is remembered of the last frame: see Frame."""
+
+    index: int
+    time: Fraction
+    duration: Fraction
+
+
+def time_text(seconds: Fraction) -> str:
+    """A time as the table has it."""
+    return f"{float(seconds):.6f}"
+
+
+def _before(begin: Begin) -> int:
+    """Where to seek for it, in FFmpeg's own ticks: a second earlier, for open groups' sake."""
+    return int((float(begin.time) - 1) * av.time_base)
+
+
 def exact(seconds: float | None) -> Fraction | None:
     """The decimal fraction that a person meant: 0.2 s is 1/5, which the float 0.2 is not."""
     return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
@@ -276,7 +363,7 @@ def _is_rgb(pixel_format: Any | None) -> bool:
 def _open(path: Path) -> Any:
     try:
         return av.open(
-            str(path), metadata_errors="replace", options={"protocol_whitelist": _PROTOCOLS}
+            str(path), metadata_errors="replace", options={"protocol_whitelist": PROTOCOLS}
         )
     except PermissionError as exc:
         raise SourceError(f"{path}: may not be read; check its permissions") from exc
