@@ -18,6 +18,8 @@ from rustvid.config import OutputConfig
 from rustvid.video.sink import Template, VideoSink, border
 from rustvid.video.source import PROTOCOLS
 
+_REORDERED_SECONDS = Fraction(1, 2)  # that a picture may be decoded before it is shown
+
 
 class Piece(NamedTuple):
     """A part file and how many of its pictures count, from its first one on; None: all."""
@@ -67,14 +69,21 @@ class Join(VideoSink):
         if packet.stream.type != "video":
             self._copy([packet])
             return
-        if self._last is not None and packet.dts <= self._last:
-            packet.dts = self._last + 1  # a new encoder delays its first pictures otherwise
+        packet.dts = self._in_order(packet)
         self._last = packet.dts
         packet.stream = self._video
         self._container.mux(packet)
 
+    def _in_order(self, packet: Any) -> int:
+        """When to decode it: a new encoder delays its first pictures otherwise, .mkv hides it."""
+        wanted: int | None = packet.dts
+        if self._last is not None:
+            return self._last + 1 if wanted is None or wanted <= self._last else wanted
+        early = round(_REORDERED_SECONDS / packet.time_base)
+        return int(packet.pts) - early if wanted is None else wanted
+
     def _add_video(self, picture: Any) -> Any:
-        copy = self._container.add_stream_from_template(picture)
+        copy = self._container.add_stream_from_template(picture, opaque=True)
         copy.metadata.update(picture.metadata)
         return copy
 

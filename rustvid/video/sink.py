@@ -7,7 +7,6 @@ closes the part file properly and leaves it there.
 
 from __future__ import annotations
 
-import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
+from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options
 from rustvid.video.planes import video_frame
 from rustvid.video.source import SourceInfo
@@ -260,7 +260,7 @@ class VideoSink(Sink):
             self.warnings.append(text)
 
     def _add_copy(self, stream: Any) -> None:
-        name = f"{stream.type} stream {stream.index} ({_codec_name(stream)})"
+        name = f"{stream.type} stream {stream.index} ({codec_name(stream)})"
         if not holds(self._format, stream):
             self._warn(f"{name} is left out: {self.path.suffix} cannot hold it")
             return
@@ -268,7 +268,7 @@ class VideoSink(Sink):
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
-        if self._format in ("mp4", "mov") and _is_adts(stream):
+        if self._format in ("mp4", "mov") and is_adts(stream):
             self._filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
 
     def _copy(self, packets: Sequence[Any]) -> None:
@@ -352,27 +352,6 @@ def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
         rotation=like.rotation,
         pixel_aspect=like.pixel_aspect,
     )
-
-
-def holds(container_format: str, stream: Any) -> bool:
-    """Can this kind of container hold this stream? Asked of the muxer itself, in memory."""
-    try:
-        with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(stream)
-            trial.start_encoding()
-        return True
-    except (av.error.FFmpegError, ValueError, TypeError, RuntimeError):
-        return False
-
-
-def _is_adts(stream: Any) -> bool:
-    """AAC with a header in every packet, as in .ts; mp4 has one for all, in the track."""
-    return _codec_name(stream) == "aac" and not stream.codec_context.extradata
-
-
-def _codec_name(stream: Any) -> str:
-    context = getattr(stream, "codec_context", None)
-    return str(context.name) if context is not None else "unknown"
 
 
 class border:
