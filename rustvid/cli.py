@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,12 +37,13 @@ examples:
   rustvid demo footage.mp4
 
 exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short,
-5 output, 6 some frames failed, 130 and 143 interrupted
+5 output, 6 some frames or files failed, 130 and 143 interrupted
 """
 
 # option → dotted key of the configuration; the defaults are in config.py alone
 _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--out": ("output.path", {"metavar": "OUT", "help": "annotated video or picture"}),
+    "--out-dir": ("output.folder", {"metavar": "DIR", "help": "results of several inputs"}),
     "--csv": ("output.csv", {"metavar": "FILE", "help": "table of the area of every frame"}),
     "--mask": ("output.mask", {"metavar": "FILE", "help": "masks as lossless video"}),
     "--model": ("model.name", {"metavar": "NAME|PATH", "help": "shipped model or weights"}),
@@ -119,7 +120,12 @@ def _add_run(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("input", metavar="INPUT", help="video, picture or folder of pictures")
+    run.add_argument(
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="video, picture or folder of pictures; with --out-dir several, patterns, folders",
+    )
     for flag, (_, details) in _SHORTCUTS.items():
         run.add_argument(flag, default=None, **details)
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -153,7 +159,7 @@ def _configuration(options: argparse.Namespace) -> Config:
     """Defaults, then configuration files, then --set, then the shortcuts."""
     config = _changed(Config(), options)
     for flag, (key, _) in _SHORTCUTS.items():
-        value = getattr(options, flag.removeprefix("--"), None)
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"), None)
         if value is not None:
             quoted = json.dumps(value) if key.startswith(("output.", "model.")) else value
             config = _named(flag, config, f"{key}={quoted}")
@@ -192,13 +198,17 @@ def config_path(name: str) -> Path:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = replace(_configuration(options), input=options.input)
+    config = replace(_configuration(options), input=options.input[0])
     if options.overwrite:
         config = replace(config, output=replace(config.output, overwrite=True))
     if options.resume:
         config = replace(config, output=replace(config.output, resume=True))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
+    if config.output.folder:
+        return _run_all(options, config)
+    if len(options.input) > 1:
+        raise UsageError(f"{len(options.input)} inputs: add --out-dir DIR for their results")
     if not (config.output.path or config.output.csv or config.output.mask or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
     from rustvid.preflight import paths_of, preflight
@@ -214,7 +224,7 @@ def _run(options: argparse.Namespace) -> int:
         with _library_chatter(options.verbose):
             from rustvid.pipeline import run
         signals.check()
-        with Progress(Path(options.input).name, options.quiet) as progress:
+        with Progress(Path(options.input[0]).name, options.quiet) as progress:
 
             def after_each(result: Measured, expected: int | None) -> None:
                 signals.check()
@@ -225,6 +235,42 @@ def _run(options: argparse.Namespace) -> int:
                 progress.complete()
     _report(summary, config, options)
     return summary.exit_code
+
+
+def _run_all(options: argparse.Namespace, config: Config) -> int:
+    """Several inputs, with one network."""
+    from rustvid.progress import Progress, Signals
+
+    with Signals() as signals, ExitStack() as bars:
+        with _library_chatter(options.verbose):
+            from rustvid import batch
+        signals.check()
+        jobs = batch.jobs_of(options.input, config)
+
+        def begin(job: batch.Job) -> Callable[[Measured, int | None], None]:
+            signals.check()
+            bars.close()
+            bar = bars.enter_context(Progress(job.input.name, options.quiet))
+
+            def after_each(result: Measured, expected: int | None) -> None:
+                signals.check()
+                bar.show(result, expected)
+
+            return after_each
+
+        def done(job: batch.Job, summary: Summary) -> None:
+            bars.close()
+            state = f"rustvid: {summary.error}" if summary.error else f"wrote {job.output}"
+            if summary.error or not options.quiet:
+                _tell(state)
+
+        summaries = batch.run_all(config, jobs, begin, done)
+    if options.json:
+        _print(json.dumps([summary.as_dict() for summary in summaries], indent=2))
+    if not options.quiet:
+        for line in batch.lines(jobs, summaries):
+            _tell(line)
+    return batch.exit_code(summaries)
 
 
 def _report(summary: Summary, config: Config, options: argparse.Namespace) -> None:

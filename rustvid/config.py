@@ -148,6 +148,7 @@ class RenderConfig:
 @dataclass(frozen=True)
 class OutputConfig:
     path: str | None = option(None, "annotated video (.mp4 .mov .mkv .ts .avi .webm) or picture")
+    folder: str | None = option(None, "results of several inputs, each by its own name")
     csv: str | None = option(None, "report, a row per frame; null: beside the video")
     mask: str | None = option(None, "masks as lossless FFV1 video (.mkv), gray, 0 or 255")
     overwrite: bool = option(False, "replace files that exist")

@@ -33,6 +33,7 @@ _FREE = frozenset(
         "output.overwrite",
         "output.resume",
         "output.fsync",
+        "output.folder",
     }
 )
 
@@ -111,15 +112,18 @@ def check_journal(outputs: Sequence[Path], output: OutputConfig) -> None:
 
 def facts_of(config: Config, digest: str) -> dict[str, Any]:
     """What makes a run: input, model and every option that changes the result."""
-    flat = {key: value for key, value in _flat(as_dict(config), "") if key not in _FREE}
     outputs = {f"output.{kind}": bool(getattr(config.output, kind)) for kind in ("path", "mask")}
     return {
-        "version": f"{__version__} ({LIBRARY})",
         "input": identity(Path(config.input or "")),
-        "weights": digest,
-        **flat,
+        **settings_of(config, digest),
         **outputs,
     }
+
+
+def settings_of(config: Config, digest: str) -> dict[str, Any]:
+    """Version, model and every option that changes the result."""
+    flat = {key: value for key, value in _flat(as_dict(config), "") if key not in _FREE}
+    return {"version": f"{__version__} ({LIBRARY})", "weights": digest, **flat}
 
 
 def identity(path: Path) -> str:

@@ -160,7 +160,7 @@ def _opened(
         # enough frames in flight to keep two tasks at every worker, and no more
         ahead = min(64, 2 * max(workers, 1) * config.sample.every + config.model.batch)
         pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
-        model = model or Model(config.model, config.localise.score)
+        model = model or loaded(config)
         source = stack.enter_context(open_source(str(config.input), model.size, config.source))
         source.begin = begin
         decoded = timed(source.frames(), summary.stages, "decode")
@@ -172,6 +172,11 @@ def _opened(
             yield line
         finally:
             line.note_work()
+
+
+def loaded(config: Config) -> Network:
+    """The network of a configuration, ready to be shared by several runs."""
+    return Model(config.model, config.localise.score)
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:

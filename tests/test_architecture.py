@@ -24,7 +24,7 @@ LAYERS = (
     {"preflight"},
     {"resume"},
     {"pipeline"},
-    {"training", "bench", "demo", "progress"},
+    {"training", "batch", "bench", "demo", "progress"},
     {"cli"},
     {"__main__"},
 )

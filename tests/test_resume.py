@@ -353,19 +353,7 @@ def test_a_table_alone_goes_on_from_its_last_row(film: Path, tmp_path: Path) -> 
 
 # --- killed at any moment, in a process of its own
 
-# one small run with a network that needs no TensorFlow; the parent kills it
-CHILD = """
-import sys
-from dataclasses import replace
-sys.path[:0] = sys.argv[3:5]
-from fakes import ColourModel, quick
-from rustvid.pipeline import run
-print("ready", flush=True)
-config = quick("output.path=" + sys.argv[2], "output.resume=true", "sample.every=3")
-summary = run(replace(config, input=sys.argv[1]), model=ColourModel())
-sys.exit(summary.exit_code)
-"""
-KILLS = 12  # that hit, spread over as many runs as it takes
+KILLS = 5  # that hit, spread over as many runs as it takes
 MOST = 4  # attempts at one run; the last is left to come to its end
 
 
@@ -393,7 +381,9 @@ def test_runs_killed_at_random_moments_and_resumed_end_as_an_unbroken_one(
 
 def _killed_after(patience: float, film: Path, out: Path) -> tuple[int, float]:
     """The exit code of a run that is killed after so many seconds of work, and its seconds."""
-    command = [sys.executable, "-c", CHILD, str(film), str(out), str(TESTS), str(TESTS.parent)]
+    given = ["--set", "refine.size=96", "--set", "refine.method=student", "--workers", "0"]
+    words = [str(film), "--out", str(out), "--resume", "--every", "3", "--quiet", *given]
+    command = [sys.executable, str(TESTS / "lean.py"), *words]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
         begun = time.monotonic()

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +93,18 @@ def kept_rows(part: Path) -> list[KeptRow]:
                 )
             )
     return rows
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Write a small table whole, in place of one that is there; raises SinkError."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fresh.write_bytes(b"".join(map(cells_of, [columns, *rows])))
+        fresh.replace(path)
+    except OSError as exc:
+        with suppress(OSError):
+            fresh.unlink()
+        raise SinkError(f"{path}: cannot be written ({exc.strerror}); check the folder") from exc
 
 
 class CsvReport:
