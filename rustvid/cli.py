@@ -37,7 +37,7 @@ examples:
   rustvid demo footage.mp4
 
 exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short,
-5 output, 6 some frames or files failed, 130 and 143 interrupted
+5 output, 6 some frames or files failed, 129, 130 and 143 interrupted
 """
 
 # option → dotted key of the configuration; the defaults are in config.py alone
@@ -303,7 +303,7 @@ def _versions() -> dict[str, str]:
 def _print(text: str) -> None:
     """On stdout, to the last byte. A reader that has gone, `head` perhaps, has had enough."""
     try:
-        print(text, flush=True)
+        print(text.encode("utf-8", "replace").decode("utf-8"), flush=True)
     except OSError as exc:
         with suppress(OSError):  # nothing may be left to fail at the interpreter's exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -314,7 +314,11 @@ def _print(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    """On stderr; where nobody reads it, that is no reason to fail."""
+    """On stderr; where nobody reads it, that is no reason to fail.
+
+    A file's name may hold what a terminal obeys: it is shown, not sent.
+    """
+    line = "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in line)
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 

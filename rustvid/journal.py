@@ -55,7 +55,7 @@ class Journal:
     def write(self) -> None:
         """Put it on the disk, whole; raises SinkError."""
         content = {"facts": self.facts, "begins": self.begins, "complete": self.complete}
-        written_whole(self.path, json.dumps(content, indent=1, ensure_ascii=False))
+        written_whole(self.path, json.dumps(content, indent=1))
 
     def remove(self) -> None:
         with suppress(OSError):

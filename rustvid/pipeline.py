@@ -22,6 +22,7 @@ import numpy as np
 from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import RustVidError, SourceCutShort
 from rustvid.frames import Frame, Localised, Measured, Refined
+from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
 from rustvid.method.classify import Model, Network, classify
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
@@ -99,6 +100,7 @@ def _write(
 ) -> None:
     """Drive the line and write its results behind it."""
     with ExitStack() as stack:
+        summary.warnings += disk_warnings(work.paths.films, line.source.info)
         outputs = _Outputs(line, config, work, summary, stack)
         writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
         try:
@@ -111,6 +113,9 @@ def _write(
         except SourceCutShort as exc:
             summary.error = exc  # all there was is done: the outputs are complete
         writer.finish()
+        summary.warnings += line.source.notes
+        if line.source.damaged_packets:
+            summary.warnings.append(f"{line.source.damaged_packets} damaged places in the input")
         outputs.finish(line.source.rest())
 
 
@@ -155,6 +160,8 @@ def _opened(
     """Open what holds a resource; the workers start while the network loads."""
     with ExitStack() as stack:
         config = replace(config, refine=refinement(config, model))
+        check_descriptors(worker_count(config))
+        summary.warnings += check_shared_memory(worker_count(config), config.refine.size)
         work = partial(refine, config=config.refine)
         workers = worker_count(config)
         # enough frames in flight to keep two tasks at every worker, and no more

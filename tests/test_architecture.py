@@ -20,7 +20,7 @@ LAYERS = (
     {"errors"},
     {"config", "frames", "threads"},
     {"video", "method", "tracking", "render", "report", "workers"},
-    {"journal"},
+    {"journal", "limits"},
     {"preflight"},
     {"resume"},
     {"pipeline"},

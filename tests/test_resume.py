@@ -29,21 +29,22 @@ from rustvid.report.summary import Summary
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 Told = pytest.CaptureFixture[str]
-FRAMES = 150
+FRAMES = 90
+SIZE = (96, 72)
 PATIENCE = 90.0  # seconds for what takes a few, on a busy machine
 TESTS = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="module")
 def film(clips: Path) -> Path:
-    """Fifteen seconds, ten frames a second, with sound: fifteen groups of pictures."""
-    return media.clip(clips / "resume.mp4", frames=FRAMES, rate=Fraction(10))
+    """Nine seconds, ten frames a second, with sound: nine groups of pictures."""
+    return media.clip(clips / "resume.mp4", frames=FRAMES, rate=Fraction(10), size=SIZE)
 
 
 @pytest.fixture(scope="module")
 def long_film(clips: Path) -> Path:
-    """Eight seconds, thirty frames a second."""
-    return media.clip(clips / "resume-long.mp4", frames=240)
+    """Seven seconds, thirty frames a second."""
+    return media.clip(clips / "resume-long.mp4", frames=210, size=SIZE)
 
 
 def annotate(source: Path, out: Path, *assignments: str, **wanted: Any) -> Summary:
@@ -87,7 +88,7 @@ def assert_same(whole: Path, resumed: Path, source: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".ts"])
-@pytest.mark.parametrize("after", [9, 73, 149])
+@pytest.mark.parametrize("after", [9, 73])
 def test_a_run_that_was_stopped_goes_on(
     suffix: str, after: int, film: Path, tmp_path: Path
 ) -> None:
@@ -102,25 +103,22 @@ def test_a_run_that_was_stopped_goes_on(
     assert_same(whole, resumed, film)
 
 
-@pytest.mark.parametrize("every", [1, 7])
-@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "ffv1"])
-def test_a_run_that_was_killed_thrice_goes_on(
-    codec: str, every: int, film: Path, tmp_path: Path
-) -> None:
-    given = (f"output.codec={codec}", f"sample.every={every}")
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
+def test_a_run_that_was_killed_thrice_goes_on(codec: str, film: Path, tmp_path: Path) -> None:
+    given = (f"output.codec={codec}", "sample.every=7")
     whole = tmp_path / "whole" / "o.mkv"
     whole.parent.mkdir()
     reference = annotate(film, whole, *given)
     folder = tmp_path / "0"
     folder.mkdir()
-    for number, after in enumerate((62, 64, 120), 1):
+    for number, after in enumerate((42, 44, 75), 1):
         copy = tmp_path / str(number)
         resume = f"output.resume={'true' if number > 1 else 'false'}"
         crash = crashing(folder, copy, after)
         assert annotate(film, folder / "o.mkv", *given, resume, progress=crash).exit_code == 143
         folder = copy
     summary = annotate(film, folder / "o.mkv", *given, "output.resume=true")
-    assert summary.exit_code == 0 and summary.frames == FRAMES and summary.resumed_at > 60
+    assert summary.exit_code == 0 and summary.frames == FRAMES and summary.resumed_at > 50
     assert (summary.analysed, summary.corroded) == (reference.analysed, reference.corroded)
     assert_same(whole, folder / "o.mkv", film)
 
@@ -132,7 +130,7 @@ def test_masks_go_on_too_and_are_the_same_bit_for_bit(film: Path, tmp_path: Path
         folder.mkdir()
         given = ("sample.every=4", f"output.mask={folder / 'm.mkv'}")
         if name == "resumed":
-            annotate(film, folder / "o.mp4", *given, progress=stopping(88))
+            annotate(film, folder / "o.mp4", *given, progress=stopping(68))
             given = (*given, "output.resume=true")
         assert annotate(film, folder / "o.mp4", *given).exit_code == 0
         assert names(folder) == ["m.mkv", "o.csv", "o.mp4"]
@@ -307,16 +305,16 @@ def test_what_a_power_cut_spoils_is_done_again(
 
 def test_a_film_with_damage_before_the_cut_is_decoded_from_its_beginning(tmp_path: Path) -> None:
     """A seek would forget what repaired the times and marked the frames."""
-    once = media.clip(tmp_path / "once.ts", frames=60)
-    film = media.noisy(media.clip(tmp_path / "in.mkv", frames=FRAMES), amount=300)
+    once = media.clip(tmp_path / "once.ts", frames=45, size=SIZE)
+    film = media.noisy(media.clip(tmp_path / "in.mkv", frames=FRAMES, size=SIZE), amount=300)
     twice = tmp_path / "twice.ts"
     twice.write_bytes(once.read_bytes() * 2)
     for source in (film, twice):
         (tmp_path / source.stem).mkdir()
         out = tmp_path / source.stem / "o.mkv"
         whole = annotate(source, tmp_path / f"{source.stem}-whole.mkv")
-        annotate(source, out, progress=stopping(100))
-        assert 0 < annotate(source, out, "output.resume=true").resumed_at <= 100
+        annotate(source, out, progress=stopping(70))
+        assert 0 < annotate(source, out, "output.resume=true").resumed_at <= 70
         rows = (tmp_path / f"{source.stem}-whole.csv").read_bytes()
         assert rows == out.with_suffix(".csv").read_bytes() and b",ok," in rows
         assert whole.statuses["ok"] < whole.frames

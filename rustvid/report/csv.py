@@ -48,7 +48,7 @@ def cells_of(cells: tuple[str, ...]) -> bytes:
     """A line of the table."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode()
+    return text.getvalue().encode("utf-8", "replace")
 
 
 def line_of(result: Measured) -> bytes:

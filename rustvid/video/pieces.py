@@ -61,7 +61,10 @@ class Join(VideoSink):
     ) -> None:
         super().__init__(path, template, config, part)
         self._last: int | None = None  # time of decoding of the last picture, in its time base
-        with border(path), av.open(str(first), options={"protocol_whitelist": PROTOCOLS}) as piece:
+        with (
+            border(path),
+            av.open(f"file:{first}", options={"protocol_whitelist": PROTOCOLS}) as piece,
+        ):
             self._start(piece.streams.video[0])
 
     def copy(self, packet: Any) -> None:
@@ -93,11 +96,15 @@ class Join(VideoSink):
 
 def _packets(pieces: Sequence[Piece]) -> Iterator[Any]:
     for path, pictures in pieces:
-        with av.open(str(path), options={"protocol_whitelist": PROTOCOLS}) as container:
+        with _opened(path) as container:
             for number, packet in enumerate(_demuxed(container)):
                 if number == pictures:
                     break
                 yield packet
+
+
+def _opened(path: Path) -> Any:
+    return av.open(f"file:{path}", options={"protocol_whitelist": PROTOCOLS})
 
 
 def _demuxed(container: Any) -> Iterator[Any]:
@@ -108,7 +115,7 @@ def _key_frames(path: Path) -> list[tuple[int, int]]:
     """(pictures before it, its time in the stream's time base) of every key frame."""
     found: list[tuple[int, int]] = []
     try:
-        with av.open(str(path), options={"protocol_whitelist": PROTOCOLS}) as container:
+        with _opened(path) as container:
             for number, packet in enumerate(_demuxed(container)):
                 if packet.is_keyframe:
                     found.append((number, packet.pts))
@@ -121,7 +128,7 @@ def _decodes(path: Path, begin: tuple[int, int], end: tuple[int, int]) -> bool:
     """Do all pictures from one key frame to before another decode without an error?"""
     count = 0
     try:
-        with av.open(str(path), options={"protocol_whitelist": PROTOCOLS}) as container:
+        with _opened(path) as container:
             stream = container.streams.video[0]
             container.seek(begin[1], stream=stream)
             for frame in container.decode(stream):

@@ -185,7 +185,7 @@ class VideoSink(Sink):
             self._warn(
                 "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
             )
-        self._container = av.open(str(self.part), "w", format=self._format, options=options)
+        self._container = av.open(f"file:{self.part}", "w", format=self._format, options=options)
         try:
             self._copy_headers()
             self._video = self._add_video(picture)

@@ -5,6 +5,7 @@ A source is a context manager; `frames()` yields what it holds once, in order of
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,23 @@ from types import TracebackType
 from typing import Any
 
 import av
+from av.video.reformatter import VideoReformatter
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
+from rustvid.video.headers import is_playlist
 from rustvid.video.planes import Converter
 
 LIBRARY = f"PyAV {av.__version__}"
+_READ_TRIES = 8  # that may fail in a row until reading is given up
+_TOLERANCE = 1.0  # seconds that a film may end before its headers say
+# What is one file and names no other: not hls, dash, concat, image2 and the like
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpegtsraw,mpeg,mpegvideo,flv,live_flv,asf,"
+    "mxf,mxf_opatom,ogg,nut,gif,apng,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,gxf,lxf,rm,swf,vc1,"
+    "yuv4mpegpipe,wav,mp3,aac,flac,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
 PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
@@ -66,6 +77,7 @@ class Source(ABC):
     companions: the streams whose packets come with the frames, to be copied
     container: PyAV's open input, for its metadata and chapters; None where there is none
     damaged_packets: how many could not be decoded so far
+    notes: what was odd, for people, once all frames are read
     begin: set before `frames` is called, it leaves out the frames before; indices are the same
     """
 
@@ -74,6 +86,9 @@ class Source(ABC):
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
     def __enter__(self) -> Source:
         return self
@@ -105,9 +120,12 @@ class FileSource(Source):
     """A video file. Errors of FFmpeg become SourceError here and nowhere else."""
 
     def __init__(self, path: Path, image_size: tuple[int, int], config: SourceConfig) -> None:
+        super().__init__()
         self._path = path
         self._config = config
         self._converter = Converter(image_size)
+        self._resizer = VideoReformatter()
+        self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
         self.container: Any = _open(path)
         try:
             self._stream = self._video_stream()
@@ -125,6 +143,7 @@ class FileSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = {"max_pixels": str(self._config.max_pixels)}
         start, end = self.info.start, exact(self._config.end)
         begin = self.begin
         sought = begin is not None and begin.seek and self._finds(begin)
@@ -231,6 +250,8 @@ class FileSource(Source):
         """Seconds that the headers promise, of the video stream if they say so."""
         if self._stream.duration:
             return Fraction(self._stream.duration * self._stream.time_base)
+        if told := _clock(self._stream.metadata.get("DURATION", "")):  # .mkv
+            return told
         if self.container.duration:
             return Fraction(self.container.duration, av.time_base)
         return None
@@ -273,11 +294,22 @@ class FileSource(Source):
         return end is None or stamp is None or float(stamp * packet.time_base) < end
 
     def _packets(self) -> Iterator[Any]:
-        try:
-            yield from self.container.demux()
-        except av.error.FFmpegError as exc:
-            self._read_error = exc.strerror or str(exc)
-            yield from self._flush()
+        """All packets; reading goes on behind a damaged place, unless nothing comes any more."""
+        failures = 0
+        while failures < _READ_TRIES:
+            try:
+                for packet in self.container.demux():
+                    failures = 0
+                    yield packet
+            except av.error.FFmpegError as exc:
+                failures += 1
+                self.damaged_packets += 1
+                self._read_error = exc.strerror or str(exc)
+            else:
+                if not failures:
+                    self._read_error = ""
+                return
+        yield from self._flush()
 
     def _flush(self) -> Iterator[Any]:
         """An empty packet makes the decoder give what it still holds after a reading error."""
@@ -286,6 +318,7 @@ class FileSource(Source):
         yield packet
 
     def _frame(self, decoded: Any, seen: Seen, status: str) -> Frame:
+        decoded, status = self._as_the_first(decoded, status)
         picture = self._converter.picture(decoded, self.info.pixel_aspect)
         companions, self._pending = tuple(self._pending), []
         return Frame(
@@ -297,6 +330,20 @@ class FileSource(Source):
             status=status,
             companions=companions,
         )
+
+    def _as_the_first(self, decoded: Any, status: str) -> tuple[Any, str]:
+        """A film has one size and one pixel format: the first frame's."""
+        looks = decoded.width, decoded.height, decoded.format.name
+        self._looks = self._looks or looks
+        width, height, form = self._looks
+        if looks == self._looks:
+            return decoded, status
+        if looks[:2] != (width, height):
+            status = "resized" if status == "ok" else status
+            note = f"{self._path}: changes its size; all frames are brought to {width}×{height}"
+            if note not in self.notes:
+                self.notes.append(note)
+        return self._resizer.reformat(decoded, width=width, height=height, format=form), status
 
     def _time(self, decoded: Any, status: str) -> tuple[Fraction, str]:
         """pts × time_base; where that is missing or runs backwards, a time just after the last."""
@@ -323,7 +370,7 @@ class FileSource(Source):
         begin = (self._stream.start_time or 0) * self.info.time_base
         promised = self._duration()
         missing = 0 if promised is None else float(begin + promised - reached)
-        if self._read_error or missing > max(1.0, 0.02 * float(promised or 0)):
+        if self._read_error or missing > _TOLERANCE:
             lost = f", {missing:.1f} s before its end" if missing > 0 else ""
             why = f" ({self._read_error})" if self._read_error else ""
             raise SourceCutShort(
@@ -356,15 +403,27 @@ def exact(seconds: float | None) -> Fraction | None:
     return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
 
 
+def _clock(text: str) -> Fraction | None:
+    """hh:mm:ss.fff as seconds."""
+    found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip("\0 "))
+    if not found:
+        return None
+    hours, minutes, rest = found.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(rest)
+
+
 def _is_rgb(pixel_format: Any | None) -> bool:
     return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)
 
 
 def _open(path: Path) -> Any:
     try:
-        return av.open(
-            str(path), metadata_errors="replace", options={"protocol_whitelist": PROTOCOLS}
-        )
+        with path.open("rb") as file:
+            if is_playlist(file.read(4096)):
+                raise SourceError(f"{path}: is a list of other files; name those files themselves")
+        options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS}
+        # file: in front, so that no name is taken for a protocol (concat:…, subfile,…)
+        return av.open(f"file:{path}", metadata_errors="replace", options=options)
     except PermissionError as exc:
         raise SourceError(f"{path}: may not be read; check its permissions") from exc
     except (av.error.FFmpegError, OSError) as exc:
