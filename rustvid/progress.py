@@ -81,7 +81,7 @@ class Progress:
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP ask the run to stop between two frames; a SIGINT then ends it at once.
+    """SIGINT, SIGTERM, SIGHUP ask the run to stop between two frames; a SIGINT then ends it.
 
     A SIGTERM then changes nothing: `timeout` sends it twice, and a supervisor has SIGKILL.
     What is ignored from the start (SIGINT of a background job) stays ignored.
