@@ -249,12 +249,21 @@ class FileSource(Source):
     def _duration(self) -> Fraction | None:
         """Seconds that the headers promise, of the video stream if they say so."""
         if self._stream.duration:
-            return Fraction(self._stream.duration * self._stream.time_base)
+            seconds = Fraction(self._stream.duration * self._stream.time_base)
+            whole = self.container.duration  # without what an edit list leaves out
+            return min(seconds, Fraction(whole, av.time_base)) if whole else seconds
         if told := _clock(self._stream.metadata.get("DURATION", "")):  # .mkv
             return told
         if self.container.duration:
             return Fraction(self.container.duration, av.time_base)
         return None
+
+    def _tolerance(self, frames: int) -> float:
+        """Seconds that the end may be missing: little where the headers are exact."""
+        told = _clock(self._stream.metadata.get("DURATION", "")) is not None
+        whole = not self._config.start and self._config.end is None
+        few = whole and 0 < frames < self._stream.frames - 1
+        return max(0.1, 2.5 / float(self.info.rate)) if told or few else _TOLERANCE
 
     def _expected_frames(self, rate: Fraction) -> int | None:
         duration = self._duration()
@@ -370,7 +379,7 @@ class FileSource(Source):
         begin = (self._stream.start_time or 0) * self.info.time_base
         promised = self._duration()
         missing = 0 if promised is None else float(begin + promised - reached)
-        if self._read_error or missing > _TOLERANCE:
+        if self._read_error or missing > self._tolerance(self._last.index + 1):
             lost = f", {missing:.1f} s before its end" if missing > 0 else ""
             why = f" ({self._read_error})" if self._read_error else ""
             raise SourceCutShort(
