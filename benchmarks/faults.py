@@ -80,6 +80,8 @@ def forked(work: Callable[[], int], log: Path, strike: Callable[[int], None] | N
         code = 70
         try:
             os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1)
             os.dup2(out, 2)
