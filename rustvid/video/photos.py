@@ -108,13 +108,14 @@ def _read_photo(path: Path, most: int) -> tuple[NDArray[np.uint8], str]:
             f"{path}: {width}×{height} pixels are more than source.max_pixels {most}; "
             "raise it if the file is trusted"
         )
-    photo = None
+    whole, photo = is_whole(data), None
+    ended = data if whole else data + b"\xff\xd9"  # a cut JPEG is decoded as far as it goes
     with suppress(cv2.error):  # what has no pixels at all
-        photo = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        photo = cv2.imdecode(np.frombuffer(ended, np.uint8), cv2.IMREAD_COLOR)
     if photo is None:
         raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
     rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-    return rgb, "ok" if is_whole(data) else "damaged"
+    return rgb, "ok" if whole else "damaged"
 
 
 def _written(path: Path, bgr: NDArray[Any]) -> bool:
