@@ -18,8 +18,8 @@ from typing import Any
 from rustvid import __version__
 from rustvid.config import Config, OutputConfig, as_dict
 from rustvid.errors import SinkError, UsageError
+from rustvid.video.opening import LIBRARY
 from rustvid.video.sink import part_of, synced
-from rustvid.video.source import LIBRARY
 
 _PROBE = 1 << 20  # bytes of the head and of the tail that are hashed
 # What may differ between two runs over one film: it changes nothing in the result.

@@ -336,8 +336,10 @@ class _Outputs:
         """The films are closed, if they can be: what they hold is settled."""
         with suppress(RustVidError) if kind else nullcontext():
             self._settle()
-        if kind and self._started and not self._summary.frames and self._work.journal:
-            self._work.journal.remove()  # of nothing that could be gone on with
+        journal = self._work.journal
+        nothing = not self._summary.frames and not any(f.part.exists() for f in self._films)
+        if kind and journal and self._started and nothing:
+            journal.remove()  # of nothing that could be gone on with
 
     def _join(self) -> None:
         """Make one film of the pieces that several runs wrote."""

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import av
 
 from rustvid.config import OutputConfig
+from rustvid.video.opening import PROTOCOLS
 from rustvid.video.sink import Template, VideoSink, border
-from rustvid.video.source import PROTOCOLS
 
 _REORDERED_SECONDS = Fraction(1, 2)  # that a picture may be decoded before it is shown
 

@@ -20,19 +20,11 @@ from av.video.reformatter import VideoReformatter
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
-from rustvid.video.headers import is_playlist
+from rustvid.video.opening import opened
 from rustvid.video.planes import Converter
 
-LIBRARY = f"PyAV {av.__version__}"
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
-# What is one file and names no other: not hls, dash, concat, image2 and the like
-FORMATS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpegtsraw,mpeg,mpegvideo,flv,live_flv,asf,"
-    "mxf,mxf_opatom,ogg,nut,gif,apng,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,gxf,lxf,rm,swf,vc1,"
-    "yuv4mpegpipe,wav,mp3,aac,flac,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
-)
-PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
 @dataclass(frozen=True)
@@ -126,7 +118,7 @@ class FileSource(Source):
         self._converter = Converter(image_size)
         self._resizer = VideoReformatter()
         self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
-        self.container: Any = _open(path)
+        self.container: Any = opened(path)
         try:
             self._stream = self._video_stream()
             self.info = self._describe()
@@ -183,7 +175,7 @@ class FileSource(Source):
     def _finds(self, begin: Begin) -> bool:
         """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
         try:
-            with _open(self._path) as container:
+            with opened(self._path) as container:
                 stream = container.streams[self._stream.index]
                 stream.thread_type = "AUTO"
                 container.seek(_before(begin))
@@ -423,21 +415,3 @@ def _clock(text: str) -> Fraction | None:
 
 def _is_rgb(pixel_format: Any | None) -> bool:
     return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)
-
-
-def _open(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            if is_playlist(file.read(4096)):
-                raise SourceError(f"{path}: is a list of other files; name those files themselves")
-        options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS}
-        # file: in front, so that no name is taken for a protocol (concat:…, subfile,…)
-        return av.open(f"file:{path}", metadata_errors="replace", options=options)
-    except PermissionError as exc:
-        raise SourceError(f"{path}: may not be read; check its permissions") from exc
-    except (av.error.FFmpegError, OSError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise SourceError(
-            f"{path}: cannot be opened as video ({reason}); it may be cut short, "
-            "damaged or of another kind"
-        ) from exc
