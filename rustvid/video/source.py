@@ -5,7 +5,6 @@ A source is a context manager; `frames()` yields what it holds once, in order of
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.video.opening import opened
 from rustvid.video.planes import Converter
+from rustvid.video.times import clock_time, exact, time_text
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
@@ -244,7 +244,7 @@ class FileSource(Source):
             seconds = Fraction(self._stream.duration * self._stream.time_base)
             whole = self.container.duration  # without what an edit list leaves out
             return min(seconds, Fraction(whole, av.time_base)) if whole else seconds
-        if told := _clock(self._stream.metadata.get("DURATION", "")):  # .mkv
+        if told := clock_time(self._stream.metadata.get("DURATION", "")):  # .mkv
             return told
         if self.container.duration:
             return Fraction(self.container.duration, av.time_base)
@@ -252,7 +252,7 @@ class FileSource(Source):
 
     def _tolerance(self, frames: int) -> float:
         """Seconds that the end may be missing: little where the headers are exact."""
-        told = _clock(self._stream.metadata.get("DURATION", "")) is not None
+        told = clock_time(self._stream.metadata.get("DURATION", "")) is not None
         whole = not self._config.start and self._config.end is None
         few = whole and 0 < frames < self._stream.frames - 1
         return max(0.1, 2.5 / float(self.info.rate)) if told or few else _TOLERANCE
@@ -389,28 +389,9 @@ class Seen:
     duration: Fraction
 
 
-def time_text(seconds: Fraction) -> str:
-    """A time as the table has it."""
-    return f"{float(seconds):.6f}"
-
-
 def _before(begin: Begin) -> int:
     """Where to seek for it, in FFmpeg's own ticks: a second earlier, for open groups' sake."""
     return int((float(begin.time) - 1) * av.time_base)
-
-
-def exact(seconds: float | None) -> Fraction | None:
-    """The decimal fraction that a person meant: 0.2 s is 1/5, which the float 0.2 is not."""
-    return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
-
-
-def _clock(text: str) -> Fraction | None:
-    """hh:mm:ss.fff as seconds."""
-    found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip("\0 "))
-    if not found:
-        return None
-    hours, minutes, rest = found.groups()
-    return int(hours) * 3600 + int(minutes) * 60 + Fraction(rest)
 
 
 def _is_rgb(pixel_format: Any | None) -> bool:
