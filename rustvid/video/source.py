@@ -20,8 +20,8 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.video.opening import opened
-from rustvid.video.planes import Converter
-from rustvid.video.times import clock_time, exact, time_text
+from rustvid.video.planes import Converter, is_rgb
+from rustvid.video.times import Seen, clock_time, exact, time_text
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
@@ -226,7 +226,7 @@ class FileSource(Source):
             rate=Fraction(rate),
             time_base=stream.time_base,
             codec=context.name,
-            rgb=_is_rgb(context.format),
+            rgb=is_rgb(context.format),
             expected_frames=self._expected_frames(Fraction(rate)),
             start=exact(self._config.start) or Fraction(0),
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
@@ -380,19 +380,6 @@ class FileSource(Source):
             )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What is remembered of the last frame: see Frame."""
-
-    index: int
-    time: Fraction
-    duration: Fraction
-
-
 def _before(begin: Begin) -> int:
     """Where to seek for it, in FFmpeg's own ticks: a second earlier, for open groups' sake."""
     return int((float(begin.time) - 1) * av.time_base)
-
-
-def _is_rgb(pixel_format: Any | None) -> bool:
-    return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is remembered of the last frame: see Frame."""
+
+    index: int
+    time: Fraction
+    duration: Fraction
 
 
 def time_text(seconds: Fraction) -> str:
