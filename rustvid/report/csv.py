@@ -73,7 +73,7 @@ def kept_rows(part: Path) -> list[KeptRow]:
     end = 0
     with part.open("rb") as file:
         for number, line in enumerate(file):
-            cells = next(csv.reader([line.decode("utf-8", "replace")]), [])
+            cells = line.decode("utf-8", "replace").rstrip("\n").split(",")  # none is quoted
             end += len(line)
             if number == 0 and tuple(cells) != COLUMNS:
                 raise UsageError(f"{part}: is not a table of this version; start again")
