@@ -157,6 +157,13 @@ def test_a_film_cut_short_is_done_up_to_the_cut_and_ends_with_3(tmp_path: Path) 
     assert summary.stages["network"] >= 0 and not summary.kept
 
 
+def test_frames_that_wait_for_the_next_analysed_one_are_there_at_a_cut(tmp_path: Path) -> None:
+    cut = media.truncated(media.clip(tmp_path / "whole.mkv", frames=90, size=(96, 72)), 0.5)
+    summary = annotate(cut, tmp_path / "out.mkv", "sample.every=100")
+    assert isinstance(summary.error, SourceCutShort) and summary.analysed == 1
+    assert len(rows(tmp_path / "out.csv")) == len(media.decode_rgb(cut)) == summary.frames > 10
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_corrupt_packets_do_not_end_the_film_and_their_frames_are_marked(
     suffix: str, tmp_path: Path

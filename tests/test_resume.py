@@ -24,7 +24,9 @@ from rustvid.cli import main
 from rustvid.errors import Interrupted, UsageError
 from rustvid.frames import Measured
 from rustvid.pipeline import run
-from rustvid.report.summary import Summary
+from rustvid.report.csv import COLUMNS, kept_rows
+from rustvid.report.summary import Fact, Summary
+from rustvid.resume import fact_of
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -121,6 +123,71 @@ def test_a_run_that_was_killed_thrice_goes_on(codec: str, film: Path, tmp_path: 
     assert summary.exit_code == 0 and summary.frames == FRAMES and summary.resumed_at > 50
     assert (summary.analysed, summary.corroded) == (reference.analysed, reference.corroded)
     assert_same(whole, folder / "o.mkv", film)
+
+
+@pytest.mark.parametrize(
+    ("given", "after"),
+    [
+        (("sample.every=5",), 31),
+        (("sample.every=5", "workers=1"), 47),
+        (("sample.every=13",), 70),
+        (("sample.rate=3",), 52),
+        (("sample.rate=2.5", "source.start=1.05"), 52),  # the first frame's time is no round one
+    ],
+)
+def test_tracked_frames_and_the_choice_of_frames_stay_in_step(
+    given: tuple[str, ...], after: int, tmp_path: Path
+) -> None:
+    """Masks come from both sides of the joint; the summary counts what is kept, too."""
+    film = media.clip(tmp_path / "film.mp4", frames=120, rate=Fraction(15), size=SIZE)
+    (tmp_path / "resumed").mkdir()
+    whole = annotate(film, tmp_path / "whole.mkv", *given)
+    annotate(film, tmp_path / "resumed" / "o.mkv", *given, progress=stopping(after))
+    resumed = annotate(film, tmp_path / "resumed" / "o.mkv", *given, "output.resume=true")
+    assert 0 < resumed.resumed_at <= after
+    table = (tmp_path / "resumed" / "o.csv").read_bytes()
+    assert table == (tmp_path / "whole.csv").read_bytes()
+    assert whole.analysed < whole.frames / 3 and whole.least_confidence is not None
+    facts, expected = resumed.as_dict(), whole.as_dict()
+    for key in ("frames", "analysed", "corroded_frames", "mean_area_pct", "peak_area_pct"):
+        assert facts[key] == expected[key], key
+    for key in ("peak_time_s", "statuses", "flags", "least_confidence", "least_confident_time_s"):
+        assert facts[key] == expected[key], key
+
+
+def test_a_choice_by_the_clock_goes_on_too(film: Path, tmp_path: Path) -> None:
+    given = ("sample.every=auto",)
+    annotate(film, tmp_path / "o.mp4", *given, progress=stopping(50))
+    summary = annotate(film, tmp_path / "o.mp4", *given, "output.resume=true")
+    assert summary.exit_code == 0 and summary.frames == FRAMES and summary.resumed_at > 0
+    lines = (tmp_path / "o.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [str(n) for n in range(FRAMES)]
+    assert [media.frame_number(rgb) for rgb in media.decode_rgb(tmp_path / "o.mp4")] == list(
+        range(FRAMES)
+    )
+
+
+def test_kept_rows_are_counted_with_their_flags(tmp_path: Path) -> None:
+    facts = [
+        Fact(0.1 * number, "ok", confidence is not None, number / 1000, confidence, flags)
+        for number, (confidence, flags) in enumerate(
+            [(0.9, ()), (None, ()), (0.25, ("all-rust",)), (0.5, ("shadow", "mask-exceeds-heat"))]
+        )
+    ]
+    rows = [
+        f"{n},{f.time:.6f},ok,{int(f.analysed)},,{n},{100 * f.share:.4f},1,{n},0.00,"
+        f"{'' if f.confidence is None else f'{f.confidence:.4f}'},{';'.join(f.flags)}"
+        for n, f in enumerate(facts)
+    ]
+    part = tmp_path / "o.part.csv"
+    part.write_text("\n".join([",".join(COLUMNS), *rows, ""]))
+    before, after = Summary(), Summary()
+    for fact, row in zip(facts, kept_rows(part), strict=True):
+        before.count(fact)
+        after.count(fact_of(row, row.area / 1000))
+    assert after.as_dict() == before.as_dict()
+    assert after.flags == {"all-rust": 1, "shadow": 1, "mask-exceeds-heat": 1}
+    assert (after.least_confidence, after.least_confident_time) == (0.25, 0.2)
 
 
 def test_masks_go_on_too_and_are_the_same_bit_for_bit(film: Path, tmp_path: Path) -> None:
@@ -235,6 +302,21 @@ def test_avi_masks_alone_and_both_flags_are_refused(film: Path, tmp_path: Path, 
     ):
         assert main([str(film), *words, "--workers", "0"]) == 2
         assert says in told.readouterr().err
+
+
+def test_a_camera_cannot_be_gone_on_with(tmp_path: Path, told: Told) -> None:
+    (tmp_path / "o.mp4").touch()
+    (tmp_path / "o.csv").touch()
+    words = ["rtsp://127.0.0.1:1/x", "--out", str(tmp_path / "o.mp4"), "--resume"]
+    assert main(words) == 2
+    assert "only files can be gone on with" in told.readouterr().err
+
+
+def test_the_journal_tells_no_secret_of_a_camera(film: Path, tmp_path: Path) -> None:
+    given = "status.token=s3cret"
+    annotate(film, tmp_path / "o.mp4", given, progress=stopping(40))
+    assert "s3cret" not in (tmp_path / "o.part.json").read_text()
+    assert annotate(film, tmp_path / "o.mp4", "output.resume=true").resumed_at > 0
 
 
 @pytest.fixture
