@@ -110,7 +110,10 @@ def test_the_part_of_a_crashed_run_survives_a_refusal(
         (["--set", "refine.itterations=5"], "did you mean refine.iterations?"),
         (["--set", "refine.size=0"], "--set: refine.size must be 32–4096, received 0"),
         (["--every", "0"], "--every: sample.every must be at least 1, received 0"),
-        (["--every", "often"], "--every: sample.every must be a whole number, received 'often'"),
+        (
+            ["--every", "often"],
+            "--every: sample.every must be a whole number or auto, received 'often'",
+        ),
         (["--view", "x-ray"], "--view: render.view must be overlay, heatmap, mask or side-by-side"),
         (["--start", "soon"], "--start: source.start must be seconds or hh:mm:ss"),
         (["--config", "fast"], "--config fast: not a .yaml file nor one of default, paper"),
@@ -363,6 +366,6 @@ def test_training_without_photos_is_told_and_leaves_no_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert main(["train", str(tmp_path), "--out", str(out), "--set", "filters=4"]) == 2
+    assert main(["train", str(tmp_path), "--out", str(out), "--set", "crop=64"]) == 2
     assert "no such class folder" in capsys.readouterr().err
     assert not list(out.glob("*.npz"))

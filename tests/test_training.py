@@ -12,6 +12,7 @@ from keras import ops
 
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
+from rustvid.method import models
 from rustvid.method.classify import Model
 from rustvid.training import (
     batches,
@@ -26,6 +27,7 @@ from rustvid.training import (
     shapes,
     train,
 )
+from rustvid.training.watch import Watch
 
 RUST = np.array([150, 80, 45])
 
@@ -390,3 +392,61 @@ def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
     assert weights.with_suffix(".md").exists()
     keras.backend.clear_session()
     assert float(ops.sum(ops.zeros(1))) == 0
+
+
+class _PulledPlugError(Exception):
+    pass
+
+
+def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the state of step 6 was saved, in the second round; equal to the last bit."""
+    monkeypatch.setattr(train, "EVERY", 3)
+    write_set(tmp_path / "photos", 6)
+    config = train.TrainConfig(
+        start=None,
+        first=4,
+        steps=5,
+        rounds=2,
+        crop=64,
+        composites=2,
+        on_corroded=1,
+        clean=1,
+        corroded=1,
+        warmup=2,
+        horizon=20,
+        validation=0.2,
+    )
+
+    def pull_the_plug(step: int, total: int, loss: float) -> None:
+        if step == 8:
+            raise _PulledPlugError
+
+    whole = train.train(tmp_path / "photos", tmp_path / "whole", config)
+    with pytest.raises(_PulledPlugError):
+        train.train(tmp_path / "photos", tmp_path / "broken", config, pull_the_plug)
+    broken = train.train(tmp_path / "photos", tmp_path / "broken", config)
+    first, second = (models.read_weights(path) for path in (whole, broken))
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    log = (tmp_path / "broken" / "log.csv").read_text().splitlines()
+    assert log[0] == "step,seconds,loss,evidence_loss,probability_loss,validation_auc"
+    assert [row.split(",")[0] for row in log[1:]] == ["3", "4", "6", "9"]
+    assert all(row.split(",")[-1] for row in log[1:])  # a validation each
+    assert (tmp_path / "broken" / "log.png").exists()
+
+
+def test_a_round_ends_when_the_validation_gets_no_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "EVERY", 2)
+    monkeypatch.setattr(Watch, "_validated", lambda watch, model: 0.5)
+    write_set(tmp_path / "photos", 4)
+    config = train.TrainConfig(
+        start=None, first=40, rounds=1, crop=64, composites=1, patience=2, validation=0.3
+    )
+    steps: list[int] = []
+    told = tmp_path / "out"
+    train.train(tmp_path / "photos", told, config, lambda step, total, loss: steps.append(step))
+    assert steps[-1] == 6  # 0.5 once, and twice no better
