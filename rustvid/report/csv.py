@@ -159,6 +159,8 @@ class CsvReport:
             self._write(cells_of(columns))
         except SinkError:
             self._file.close()
+            if part.is_file() and not part.stat().st_size:  # and no device
+                part.unlink()
             raise
 
     def __enter__(self) -> CsvReport:
