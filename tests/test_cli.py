@@ -367,5 +367,5 @@ def test_training_without_photos_is_told_and_leaves_no_weights(
 ) -> None:
     out = tmp_path / "out"
     assert main(["train", str(tmp_path), "--out", str(out), "--set", "crop=64"]) == 2
-    assert "no such class folder" in capsys.readouterr().err
+    assert "no class folder corrosion" in capsys.readouterr().err
     assert not list(out.glob("*.npz"))
