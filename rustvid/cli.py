@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,12 +43,13 @@ examples:
   rustvid demo footage.mp4
 
 exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short,
-5 output, 6 some frames failed, 130 and 143 interrupted
+5 output, 6 some frames or files failed, 129, 130 and 143 interrupted
 """
 
 # option → dotted key of the configuration; the defaults are in config.py alone
 _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--out": ("output.path", {"metavar": "OUT", "help": "annotated video or picture"}),
+    "--out-dir": ("output.folder", {"metavar": "DIR", "help": "results of several inputs"}),
     "--csv": ("output.csv", {"metavar": "FILE", "help": "table of the area of every frame"}),
     "--mask": ("output.mask", {"metavar": "FILE", "help": "masks as lossless video"}),
     "--model": ("model.name", {"metavar": "NAME|PATH", "help": "shipped model or weights"}),
@@ -153,7 +154,13 @@ def _add_run(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    run.add_argument("input", metavar="INPUT", help="video, picture or folder of pictures")
+    run.add_argument(
+        "input",
+        nargs="+",
+        metavar="INPUT",
+        help="video, picture, folder of pictures or camera; with --out-dir several, patterns, "
+        "folders",
+    )
     for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         run.add_argument(flag, default=None, **details)
     run.add_argument(
@@ -161,6 +168,7 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
     run.add_argument("-q", "--quiet", action="store_true", help="only errors")
@@ -229,21 +237,31 @@ def config_path(name: str) -> Path:
 
 
 def _run(options: argparse.Namespace) -> int:
-    config = replace(_configuration(options), input=options.input)
+    config = replace(_configuration(options), input=options.input[0])
     if options.overwrite:
         config = replace(config, output=replace(config.output, overwrite=True))
+    if options.resume:
+        config = replace(config, output=replace(config.output, resume=True))
     if options.live is not None or options.keep_all:
         live = config.source.live if options.live is None else options.live
         keep_all = options.keep_all or config.source.keep_all
         config = replace(config, source=replace(config.source, live=live, keep_all=keep_all))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
+    if config.output.folder:
+        return _run_all(options, config)
+    if len(options.input) > 1:
+        raise UsageError(f"{len(options.input)} inputs: add --out-dir DIR for their results")
     wanted = (config.output.path, config.output.csv, config.output.mask, config.events.path)
     if not (any(wanted) or config.status.address or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
-    from rustvid.preflight import preflight
+    from rustvid.preflight import paths_of, preflight
+    from rustvid.resume import completed
     from rustvid.video.address import is_live
 
+    if done := completed(config, paths_of(config)):
+        _report(done, config, options)
+        return done.exit_code
     preflight(config)  # before TensorFlow loads: what is wrong is told at once
     if is_live(str(config.input), config.source):
         return _watch(config, options)
@@ -253,7 +271,7 @@ def _run(options: argparse.Namespace) -> int:
         with _library_chatter(options.verbose):
             from rustvid.pipeline import run
         signals.check()
-        with Progress(Path(options.input).name, options.quiet) as progress:
+        with Progress(Path(options.input[0]).name, options.quiet) as progress:
 
             def after_each(result: Measured, expected: int | None) -> None:
                 signals.check()
@@ -279,6 +297,42 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
         summary = watch(config, lambda: signals.received, progress.show)
     _report(summary, config, options)
     return summary.exit_code
+
+
+def _run_all(options: argparse.Namespace, config: Config) -> int:
+    """Several inputs, with one network."""
+    from rustvid.progress import Progress, Signals
+
+    with Signals() as signals, ExitStack() as bars:
+        with _library_chatter(options.verbose):
+            from rustvid import batch
+        signals.check()
+        jobs = batch.jobs_of(options.input, config)
+
+        def begin(job: batch.Job) -> Callable[[Measured, int | None], None]:
+            signals.check()
+            bars.close()
+            bar = bars.enter_context(Progress(job.input.name, options.quiet))
+
+            def after_each(result: Measured, expected: int | None) -> None:
+                signals.check()
+                bar.show(result, expected)
+
+            return after_each
+
+        def done(job: batch.Job, summary: Summary) -> None:
+            bars.close()
+            state = f"rustvid: {summary.error}" if summary.error else f"wrote {job.output}"
+            if summary.error or not options.quiet:
+                _tell(state)
+
+        summaries = batch.run_all(config, jobs, begin, done)
+    if options.json:
+        _print(json.dumps([summary.as_dict() for summary in summaries], indent=2))
+    if not options.quiet:
+        for line in batch.lines(jobs, summaries):
+            _tell(line)
+    return batch.exit_code(summaries)
 
 
 def _report(summary: Summary, config: Config, options: argparse.Namespace) -> None:
@@ -318,7 +372,7 @@ def _print(text: str) -> None:
     A reader that has gone, `head` perhaps, has had enough.
     """
     try:
-        print(redacted(text), flush=True)
+        print(redacted(text.encode("utf-8", "replace").decode("utf-8")), flush=True)
     except OSError as exc:
         with suppress(OSError):  # nothing may be left to fail at the interpreter's exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -329,7 +383,11 @@ def _print(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    """On stderr, without passwords; where nobody reads it, that is no reason to fail."""
+    """On stderr, without passwords; where nobody reads it, that is no reason to fail.
+
+    A file's name may hold what a terminal obeys: it is shown, not sent.
+    """
+    line = "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in line)
     with suppress(OSError):
         print(redacted(line), file=sys.stderr, flush=True)
 

@@ -206,9 +206,14 @@ class RenderConfig:
 @dataclass(frozen=True)
 class OutputConfig:
     path: str | None = option(None, "annotated video (.mp4 .mov .mkv .ts .avi .webm) or picture")
+    folder: str | None = option(None, "results of several inputs, each by its own name")
     csv: str | None = option(None, "report, a row per frame; null: beside the video")
     mask: str | None = option(None, "masks as lossless FFV1 video (.mkv), gray, 0 or 255")
     overwrite: bool = option(False, "replace files that exist")
+    resume: bool = option(False, "go on with what a run that was broken off left")
+    fsync: bool = option(
+        True, "every second of film is put on the disk itself, so that a power cut spares it"
+    )
     codec: Literal["h264", "hevc", "av1", "vp9", "ffv1"] = option("h264", "of the annotated video")
     preset: str | None = option(None, "speed of the encoder; null: veryfast (h264, hevc), 10 (av1)")
     crf: int | None = option(

@@ -8,7 +8,7 @@
     │   └── SourceCutShort      3   the input ended before its own headers say it should
     ├── SinkError               5   the output cannot be written
     ├── WorkerError             1   worker processes cannot be started or keep dying
-    └── Interrupted       130, 143  SIGINT or SIGTERM; what was done is kept
+    └── Interrupted       129, 130, 143  SIGHUP, SIGINT or SIGTERM; what was done is kept
 
 A message names the thing, the value and the remedy, on one line, and never a password.
 A bug is not in this tree: it keeps its own type and its traceback.

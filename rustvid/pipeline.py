@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,25 +21,24 @@ import numpy as np
 
 from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import RustVidError, SourceCutShort, UsageError
-from rustvid.frames import Frame, Localised, Measured, Picture, Refined
+from rustvid.frames import Frame, Localised, Measured, Refined
+from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
 from rustvid.method.classify import Model, Network, classify
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
 from rustvid.method.trust import trust
-from rustvid.preflight import Paths, preflight
+from rustvid.outputs import Outputs
+from rustvid.preflight import paths_of, preflight
 from rustvid.redact import redacted
-from rustvid.render import render
 from rustvid.report.area import measure
-from rustvid.report.caption import caption
-from rustvid.report.csv import COLUMNS, LIVE_COLUMNS, CsvReport
 from rustvid.report.summary import Summary
+from rustvid.resume import Work, completed, work_of
 from rustvid.sampling import sampled
 from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
-from rustvid.video import open_sink, open_source
+from rustvid.video import open_source
 from rustvid.video.address import is_live
-from rustvid.video.sink import Sink, Template, mask_picture, part_of
-from rustvid.video.source import Source
+from rustvid.video.source import Begin, Source
 from rustvid.workers import Outcome, Pool, Task
 
 T = TypeVar("T")
@@ -73,21 +71,25 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
         will be (an estimate, or None); it may raise RustVidError to stop the run there
     model: one that is loaded already, to be shared by runs; None loads `config.model`
     Errors before the first frame are raised. What ends the run later is in `summary.error`
-    (see `Summary.raise_for_error`): the outputs then hold what was done until there.
+    (see `Summary.raise_for_error`): the parts then hold what was done until there, and a run with
+    `output.resume` goes on with them.
     """
+    if done := completed(config, paths_of(config)):
+        return done
     paths = preflight(config)
     if is_live(str(config.input), config.source):
         raise UsageError(f"{config.input}: is a live camera; use rustvid.watch")
-    summary = Summary(input=redacted(str(config.input)))
+    work = work_of(config, paths, model.digest if model else None)
+    summary = Summary(input=redacted(str(config.input)), resumed_at=work.first)
     started = time.perf_counter()
-    with opened(config, summary, model) as line:
+    with opened(config, summary, model, begin=work.begin) as line:
+        work.check_precision(line.model.precision)
         try:
-            _write(line, config, paths, summary, progress)
+            _write(line, config, work, summary, progress)
         except RustVidError as exc:
             summary.error = exc
             if summary.frames:  # else a part that is there is from an earlier run
-                parts = [part_of(path) for path in paths.all]
-                summary.kept = [part for part in parts if part.exists()]
+                summary.kept = work.kept()
     summary.elapsed = time.perf_counter() - started
     return summary
 
@@ -95,22 +97,28 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
 def _write(
     line: Line,
     config: Config,
-    paths: Paths,
+    work: Work,
     summary: Summary,
     progress: Progress | None,
 ) -> None:
     """Drive the line and write its results behind it."""
     with ExitStack() as stack:
-        outputs = Outputs(line.source, config, paths, summary, stack)
+        summary.warnings += disk_warnings(work.paths.films, line.source.info)
+        outputs = Outputs(line.source, config, work, summary, stack)
         writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
         try:
             for result in line.results():
+                if result.frame.index < work.first:
+                    continue  # is kept, and was only analysed for the masks that follow
                 if progress:
                     progress(result, line.source.info.expected_frames)
                 writer.put(result)
         except SourceCutShort as exc:
             summary.error = exc  # all there was is done: the outputs are complete
         writer.finish()
+        summary.warnings += line.source.notes
+        if line.source.damaged_packets:
+            summary.warnings.append(f"{line.source.damaged_packets} damaged places in the input")
         outputs.finish(line.source.rest())
 
 
@@ -154,10 +162,11 @@ def opened(
     summary: Summary,
     model: Network | None,
     asked_to_stop: Callable[[], bool] = lambda: False,
+    begin: Begin | None = None,
 ) -> Iterator[Line]:
     """Open what holds a resource; the workers start while the network loads.
 
-    asked_to_stop: ends a live source
+    asked_to_stop: ends a live source; begin: where a run goes on that was broken off
     """
     live = is_live(str(config.input), config.source)
     with ExitStack() as stack:
@@ -167,15 +176,19 @@ def opened(
             config = replace(config, model=replace(config.model, batch=1))
         work = partial(refine, config=config.refine)
         workers = worker_count(config)
+        check_descriptors(workers)
+        summary.warnings += check_shared_memory(workers, config.refine.size)
         # enough frames in flight to keep two tasks at every worker, and no more
         every = config.sample.every if isinstance(config.sample.every, int) else _USUAL_GAP
         ahead = min(64, 2 * max(workers, 1) * every + config.model.batch)
         pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
-        model = model or Model(config.model, config.localise.score)
+        model = model or loaded(config)
         source = stack.enter_context(
             open_source(str(config.input), model.size, config.source, asked_to_stop)
         )
-        chosen = sampled(source.frames(), config.sample, time.perf_counter, live)
+        source.begin = begin
+        origin = begin.origin if begin else None
+        chosen = sampled(source.frames(), config.sample, time.perf_counter, live, origin)
         chosen = chosen if live else timed(chosen, summary.stages, "decode")
         ahead = 1 if live else _AHEAD
         frames = stack.enter_context(ReadAhead(chosen, ahead, "rustvid-decode"))
@@ -187,6 +200,11 @@ def opened(
             yield line
         finally:
             line.note_work()
+
+
+def loaded(config: Config) -> Network:
+    """The network of a configuration, ready to be shared by several runs."""
+    return Model(config.model, config.localise.score)
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:
@@ -238,80 +256,6 @@ def timed(items: Iterable[T], busy: dict[str, float], stage: str) -> Iterator[T]
         yield item
 
 
-class Outputs:
-    """Everything that is written: annotated video, masks, table."""
-
-    def __init__(
-        self,
-        source: Source,
-        config: Config,
-        paths: Paths,
-        summary: Summary,
-        stack: ExitStack,
-        *,
-        start: Fraction | None = None,
-        show: Callable[[Measured, Picture], None] | None = None,
-    ) -> None:
-        """start: the source's time that is 0 in the files; show: gets what was drawn and written"""
-        info = source.info if start is None else replace(source.info, start=start)
-        template = Template(info, source.container, source.companions)
-        lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
-        self._config = config
-        self._summary = summary
-        self._video = _entered(stack, paths.video, template, config.output)
-        self._mask = _entered(stack, paths.mask, Template(info, None, ()), lossless)
-        columns = LIVE_COLUMNS if info.live else COLUMNS
-        self._csv = (
-            stack.enter_context(CsvReport(paths.csv, part_of(paths.csv), columns))
-            if paths.csv
-            else None
-        )
-        self._show = show
-
-    def write(self, result: Measured) -> None:
-        """Render and encode one frame; its row is written, and it is counted, once that is done."""
-        picture = result.frame.picture
-        stored = np.ascontiguousarray(picture.stored(result.mask))
-        drawn = picture
-        if self._video or self._show:
-            with _stopwatch(self._summary.stages, "render"):
-                text = caption(result)
-                drawn = render(picture, stored, result.evidence, text, self._config.render)
-        if self._video:
-            with _stopwatch(self._summary.stages, "encode"):
-                self._video.write(drawn, result.frame)
-        if self._mask:
-            with _stopwatch(self._summary.stages, "mask"):
-                self._mask.write(mask_picture(stored, picture), result.frame)
-        if self._csv:
-            self._csv.write(result)
-        self._summary.add(result)
-        if self._show:
-            self._show(result, drawn)
-
-    def finish(self, rest: tuple[object, ...]) -> None:
-        """All frames are there: complete the files and give them their names."""
-        if self._video:
-            self._finish(self._video, rest)
-        if self._csv:
-            self._csv.finish()
-            self._summary.outputs.append(self._csv.path)
-        if self._mask:
-            self._finish(self._mask, rest)
-
-    def _finish(self, sink: Sink, rest: tuple[object, ...]) -> None:
-        sink.finish(rest)
-        known = self._summary.warnings
-        known += [warning for warning in sink.warnings if warning not in known]
-        self._summary.outputs.append(sink.path)
-
-
-def _entered(
-    stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
-) -> Sink | None:
-    return stack.enter_context(open_sink(path, template, config)) if path else None
-
-
 @contextmanager
 def _opencv_threads(count: int) -> Iterator[None]:
     """The steps of the pipeline share the cores already: a step split up cost twice the time."""
@@ -321,12 +265,3 @@ def _opencv_threads(count: int) -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-@contextmanager
-def _stopwatch(busy: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        busy[stage] = busy.get(stage, 0.0) + time.perf_counter() - started

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from rustvid.config import Config, OutputConfig, StatusConfig
 from rustvid.errors import UsageError
+from rustvid.journal import check_journal
 from rustvid.method.models import find
 from rustvid.video import (
     LOSSLESS,
@@ -33,6 +34,11 @@ class Paths:
     mask: Path | None
 
     @property
+    def films(self) -> list[Path]:
+        """Those of pictures."""
+        return [path for path in (self.video, self.mask) if path is not None]
+
+    @property
     def all(self) -> list[Path]:
         """Those that were asked for."""
         return [path for path in (self.video, self.csv, self.mask) if path is not None]
@@ -42,6 +48,8 @@ def preflight(config: Config) -> Paths:
     """Check input and outputs; raises UsageError, SourceError or SinkError, writes nothing."""
     if config.input is None:
         raise UsageError("no input: name a video file, a picture or a folder of pictures")
+    if config.output.resume and config.output.overwrite:
+        raise UsageError("--resume keeps what --overwrite replaces; give one of them")
     start, end = config.source.start or 0.0, config.source.end
     if end is not None and end <= start:
         raise UsageError(f"source.end {end} s must be after source.start {start} s")
@@ -53,7 +61,7 @@ def preflight(config: Config) -> Paths:
     find(config.model.name)
     live = is_live(config.input, config.source)
     frames = _live(config) if live else _recorded(config)
-    paths, inputs = _paths(config), [] if live else _inputs(Path(config.input))
+    paths, inputs = paths_of(config), [] if live else _inputs(Path(config.input))
     for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
         if path:
             check_output(path, config.output.overwrite, inputs, kinds)
@@ -61,6 +69,8 @@ def preflight(config: Config) -> Paths:
         raise UsageError(f"{paths.all[-1]}: is named for two outputs; give each its own name")
     _check_holds(paths.video, config.output, frames)
     _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
+    if not config.output.segment:  # the names of segments meet no earlier one
+        check_journal(paths.all, config.output)
     return paths
 
 
@@ -87,6 +97,8 @@ def _live(config: Config) -> int:
     if config.source.start is not None:
         raise UsageError("source.start: a live camera has no earlier time to begin at; leave it")
     output = config.output
+    if output.resume:
+        raise UsageError(f"{config.input}: only files can be gone on with; leave out --resume")
     left = part_of(Path(output.path)) if output.path and not output.segment else None
     if left and left.exists() and not output.overwrite:
         raise UsageError(
@@ -122,7 +134,8 @@ def _inputs(source: Path) -> list[Path]:
     return photos_in(source) if source.is_dir() else [source]
 
 
-def _paths(config: Config) -> Paths:
+def paths_of(config: Config) -> Paths:
+    """Where a configuration has a run write; nothing is looked at."""
     output = config.output
     video = Path(output.path) if output.path else None
     csv = Path(output.csv) if output.csv else video.with_suffix(".csv") if video else None

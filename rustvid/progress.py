@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from types import FrameType, TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
@@ -73,7 +74,7 @@ class Progress:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(name, total=None, speed=0.0, corroded=0.0)
+        self._task = self._bar.add_task(escape(name), total=None, speed=0.0, corroded=0.0)
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -113,7 +114,7 @@ class Progress:
 
 
 class Signals:
-    """SIGINT and SIGTERM ask the run to stop between two frames; a SIGINT then ends it at once.
+    """SIGINT, SIGTERM, SIGHUP ask the run to stop between two frames; a SIGINT then ends it.
 
     A SIGTERM then changes nothing: `timeout` sends it twice, and a supervisor has SIGKILL.
     What is ignored from the start (SIGINT of a background job) stays ignored.
@@ -124,7 +125,7 @@ class Signals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         return self

@@ -24,15 +24,21 @@ _AT_ONCE = 0.25  # of the gap: where changes follow each other, none is looked a
 
 
 def sampled(
-    frames: Iterable[Frame], config: SampleConfig, clock: Clock, live: bool = False
+    frames: Iterable[Frame],
+    config: SampleConfig,
+    clock: Clock,
+    live: bool = False,
+    origin: Fraction | None = None,
 ) -> Iterator[tuple[Frame, bool]]:
     """Every frame, with whether to look at it; the first one always is.
 
     clock: read for "auto" only: without it, the same frames give the same choice
     live: the frames come at their own pace, so waiting for one is no work
+    origin: seconds, the time of the film's first frame, where these begin later: with one that was
+        looked at before, so that the choice goes on as it would have
     The network's image of a chosen frame is made here, in the thread that reads the frames.
     """
-    choose = chooser(config)
+    choose = chooser(config, origin)
     iterator = iter(frames)
     while True:
         asked = clock()
@@ -47,10 +53,12 @@ def sampled(
         yield frame, look
 
 
-def chooser(config: SampleConfig) -> Callable[[Frame, float, float], bool]:
+def chooser(
+    config: SampleConfig, origin: Fraction | None = None
+) -> Callable[[Frame, float, float], bool]:
     """The rule of a configuration: (frame, clock, seconds that it was waited for) → look at it."""
     if config.rate is not None:
-        return PerSecond(config.rate)
+        return PerSecond(config.rate, origin)
     if config.every == "auto":
         return Adaptive(config.speed)
     return EveryNth(config.every)
@@ -69,17 +77,19 @@ class EveryNth:
 
 
 class PerSecond:
-    """The first frame in every 1 / rate seconds of film, counted from the first one."""
+    """The first frame in every 1 / rate seconds of film, counted from the first one.
 
-    def __init__(self, rate: float) -> None:
+    origin: seconds, the time of the first one, if it is not the first that comes
+    """
+
+    def __init__(self, rate: float, origin: Fraction | None = None) -> None:
         self._rate = Fraction(rate).limit_denominator(1_000_000)
-        self._first: Fraction | None = None
-        self._last = 0  # which of the slots was looked at last
+        self._first = origin
+        self._last = -1  # which of the slots was looked at last
 
     def __call__(self, frame: Frame, now: float = 0.0, waited: float = 0.0) -> bool:
         if self._first is None:
             self._first = frame.time
-            return True
         slot = math.floor((frame.time - self._first) * self._rate)
         look, self._last = slot > self._last, max(slot, self._last)
         return look

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rustvid.errors import SourceError
 from rustvid.frames import Localised, Refined
 from rustvid.motion import (
     FLOW_SIZE,
@@ -50,20 +51,25 @@ def track(results: Iterable[Refined | Localised], ahead: bool = False) -> Iterat
     A scene cut ends a track: what no analysed frame of the scene shows is unknown.
     """
     tracker: _Tracker | None = None
-    for result in results:
-        if tracker is None:
-            if not isinstance(result, Refined):
-                raise ValueError(f"frame {result.frame.index} has no analysed frame before it")
-            yield result
-            tracker = _Tracker(result)
-        elif isinstance(result, Refined) and result.mask_from != "failed":
-            yield from tracker.meet(result)
-            yield result
-            tracker = _Tracker(result, tracker.gray)
-        else:
-            tracker.follow(result)
-            if not ahead or tracker.full:
-                yield tracker.first_waiting()
+    try:
+        for result in results:
+            if tracker is None:
+                if not isinstance(result, Refined):
+                    raise ValueError(f"frame {result.frame.index} has no analysed frame before it")
+                yield result
+                tracker = _Tracker(result)
+            elif isinstance(result, Refined) and result.mask_from != "failed":
+                yield from tracker.meet(result)
+                yield result
+                tracker = _Tracker(result, tracker.gray)
+            else:
+                tracker.follow(result)
+                if not ahead or tracker.full:
+                    yield tracker.first_waiting()
+    except SourceError:  # a film that is cut short: the frames before the cut are whole
+        if tracker:
+            yield from tracker.rest()
+        raise
     if tracker:
         yield from tracker.rest()
 

@@ -157,6 +157,13 @@ def test_a_film_cut_short_is_done_up_to_the_cut_and_ends_with_3(tmp_path: Path) 
     assert summary.stages["network"] >= 0 and not summary.kept
 
 
+def test_frames_that_wait_for_the_next_analysed_one_are_there_at_a_cut(tmp_path: Path) -> None:
+    cut = media.truncated(media.clip(tmp_path / "whole.mkv", frames=90, size=(96, 72)), 0.5)
+    summary = annotate(cut, tmp_path / "out.mkv", "sample.every=100")
+    assert isinstance(summary.error, SourceCutShort) and summary.analysed == 1
+    assert len(rows(tmp_path / "out.csv")) == len(media.decode_rgb(cut)) == summary.frames > 10
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_corrupt_packets_do_not_end_the_film_and_their_frames_are_marked(
     suffix: str, tmp_path: Path
@@ -388,8 +395,9 @@ def assert_kept(summary: Summary, part: Path) -> None:
     table = rows(part.with_suffix(".csv"))
     assert set(summary.kept) == {part, part.with_suffix(".csv")} and not summary.outputs
     assert len(table) == summary.frames < 600
-    assert 0 < playable(part) <= len(table) + 1 <= playable(part) + FRAGMENT + LOOK_AHEAD
-    assert names(part.parent) == sorted(path.name for path in summary.kept)
+    assert 0 < len(table) <= playable(part) <= len(table) + FRAGMENT + LOOK_AHEAD
+    journal = part.with_suffix(".json")
+    assert names(part.parent) == sorted(path.name for path in [*summary.kept, journal])
     assert f"kept {part}: up to {summary.frames} frames" in summary.lines()
 
 
@@ -412,8 +420,11 @@ def test_a_file_that_may_grow_no_further_leaves_a_part_that_plays(
     assert_kept(summary, tmp_path / "out.part.mp4")
 
 
-def test_a_disk_that_is_full_from_the_start_leaves_nothing(clip: Path, tmp_path: Path) -> None:
-    with files_of_at_most(100):  # the header of the table fits, that of the film does not
+@pytest.mark.parametrize("most", [50, 200])  # not even the table's header, not the film's
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(
+    most: int, clip: Path, tmp_path: Path
+) -> None:
+    with files_of_at_most(most):
         summary = annotate(clip, tmp_path / "out.mkv")
     assert isinstance(summary.error, SinkError)
     assert summary.frames <= 30 and "out.mkv" not in names(tmp_path)
@@ -528,7 +539,7 @@ def test_an_interrupt_keeps_exactly_the_frames_before_it(long_clip: Path, tmp_pa
     given = ("workers=2", f"output.mask={masks}")
     summary = annotate(long_clip, tmp_path / "out.mp4", *given, progress=stop)
     assert summary.exit_code == 143 and summary.frames == 25
-    assert names(tmp_path) == ["masks.part.mkv", "out.part.csv", "out.part.mp4"]
+    assert names(tmp_path) == ["masks.part.mkv", "out.part.csv", "out.part.json", "out.part.mp4"]
     assert playable(tmp_path / "out.part.mp4") == len(rows(tmp_path / "out.part.csv")) == 25
     assert len(media.frame_times(tmp_path / "masks.part.mkv")) == 25
     assert summary.as_dict()["kept"] == [str(path) for path in summary.kept]
@@ -620,7 +631,7 @@ def summary_of(err: str) -> list[str]:
     return [line for line in err.splitlines() if not line.startswith("frame ")]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_ends_the_run_and_keeps_what_was_done(
     number: int, code: int, long_clip: Path, tmp_path: Path
 ) -> None:
@@ -631,13 +642,13 @@ def test_a_signal_in_the_middle_ends_the_run_and_keeps_what_was_done(
         out, err = child.communicate(timeout=PATIENCE)
     done = len(rows(table))
     assert child.returncode == code and out == ""
-    assert names(tmp_path) == ["out.part.csv", "out.part.mp4"]
+    assert names(tmp_path) == ["out.part.csv", "out.part.json", "out.part.mp4"]
     assert 10 <= done < 600 and playable(tmp_path / "out.part.mp4") == done
     lines = summary_of(err)
     assert lines[0].startswith(f"{done} frames, ")
     assert f"kept {tmp_path / 'out.part.mp4'}: up to {done} frames" in lines
     assert lines[-1] == f"rustvid: interrupted by signal {number}"
-    assert len(lines) == 7, f"nothing but the summary is told: {err}"
+    assert len(lines) == 8, f"nothing but the summary is told: {err}"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -673,9 +684,9 @@ def test_a_killed_run_takes_its_workers_along_and_leaves_what_plays(
         wait_until(child, has_rows(table, 3 * FRAGMENT))
         child.kill()
         child.communicate(timeout=PATIENCE)
-    assert names(tmp_path) == ["out.part.csv", "out.part.mp4"]
-    kept = playable(tmp_path / "out.part.mp4")
-    assert FRAGMENT <= kept <= len(rows(table)) <= kept + 2 * FRAGMENT + LOOK_AHEAD
+    assert names(tmp_path) == ["out.part.csv", "out.part.json", "out.part.mp4"]
+    kept, settled = playable(tmp_path / "out.part.mp4"), len(rows(table))
+    assert FRAGMENT <= settled <= kept <= settled + FRAGMENT  # rows follow their pictures
 
 
 def test_a_reader_that_leaves_early_does_no_harm(clip: Path, tmp_path: Path) -> None:
@@ -689,7 +700,7 @@ def test_a_reader_that_leaves_early_does_no_harm(clip: Path, tmp_path: Path) -> 
     assert names(tmp_path) == ["out.csv", "out.mp4"]
     lines = summary_of(err)
     assert lines[0].startswith("30 frames, ") and lines[-1] == f"wrote {tmp_path / 'out.csv'}"
-    assert len(lines) == 6, f"nothing but the summary is told: {err}"
+    assert len(lines) == 7, f"nothing but the summary is told: {err}"
 
 
 @pytest.mark.parametrize("way", ["closed", "unread"])

@@ -12,10 +12,12 @@ from types import TracebackType
 
 from rustvid.config import Config, OutputConfig
 from rustvid.frames import Measured, Picture
-from rustvid.pipeline import Outputs
+from rustvid.outputs import Outputs
 from rustvid.preflight import Paths
 from rustvid.report.summary import Summary
-from rustvid.video.source import Source, exact
+from rustvid.resume import Work
+from rustvid.video.source import Source
+from rustvid.video.times import exact
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 Show = Callable[[Measured, Picture], None]
@@ -79,7 +81,7 @@ class Segments:
         self._outputs = Outputs(
             self._source,
             self._config,
-            self.current,
+            Work(self.current),
             self._summary,
             self._stack,
             start=time,

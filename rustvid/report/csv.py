@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import os
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
-from rustvid.errors import SinkError
+from rustvid.errors import SinkError, UsageError
 from rustvid.frames import Measured
 
 COLUMNS = (
@@ -57,25 +60,107 @@ def utc_text(seconds: float) -> str:
     return text.replace("+00:00", "Z")
 
 
+def cells_of(cells: tuple[str, ...]) -> bytes:
+    """A line of the table."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def line_of(result: Measured) -> bytes:
+    """A frame's row as it is in the file."""
+    return cells_of(row(result))
+
+
+class KeptRow(NamedTuple):
+    """A row of a part, read back. `end`: bytes of the file up to its end."""
+
+    time: str
+    status: str
+    analysed: bool
+    area: int  # pixels
+    percent: float  # of the frame
+    confidence: float | None
+    flags: tuple[str, ...]
+    end: int
+
+
+def kept_rows(part: Path) -> list[KeptRow]:
+    """The whole rows of a part, in order; raises UsageError where it is not such a table."""
+    rows: list[KeptRow] = []
+    end = 0
+    with part.open("rb") as file:
+        for number, line in enumerate(file):
+            cells = line.decode("utf-8", "replace").rstrip("\n").split(",")  # none is quoted
+            end += len(line)
+            if number == 0 and tuple(cells) != COLUMNS:
+                raise UsageError(f"{part}: is not a table of this version; start again")
+            if not number:
+                continue
+            if not line.endswith(b"\n") or len(cells) != len(COLUMNS) or cells[0] != str(len(rows)):
+                break  # cut off in the middle, or what a power failure left
+            try:
+                rows.append(_kept(dict(zip(COLUMNS, cells, strict=True)), end))
+            except ValueError:
+                break
+    return rows
+
+
+def _kept(cells: dict[str, str], end: int) -> KeptRow:
+    float(cells["time_s"])
+    return KeptRow(
+        time=cells["time_s"],
+        status=cells["status"],
+        analysed=cells["analysed"] == "1",
+        area=int(cells["area_px"]),
+        percent=float(cells["area_pct"]),
+        confidence=float(cells["confidence"]) if cells["confidence"] else None,
+        flags=tuple(cells["flags"].split(";")) if cells["flags"] else (),
+        end=end,
+    )
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Write a small table whole, in place of one that is there; raises SinkError."""
+    fresh = path.with_name(f"{path.name}.new")
+    try:
+        fresh.write_bytes(b"".join(map(cells_of, [columns, *rows])))
+        fresh.replace(path)
+    except OSError as exc:
+        with suppress(OSError):
+            fresh.unlink()
+        raise SinkError(f"{path}: cannot be written ({exc.strerror}); check the folder") from exc
+
+
 class CsvReport:
     """Writes to `part`, a line at a time; `finish` gives it the name `path`.
+
+    keep: bytes of the part that stay, of an earlier run; what is behind them goes when the first
+        row is written
 
     One line is one write, and what fails in the middle of one is taken back: whatever happens,
     the file ends with a whole row. Left unfinished it stays as `part`, if it has a row at all.
     """
 
-    def __init__(self, path: Path, part: Path, columns: tuple[str, ...] = COLUMNS) -> None:
+    def __init__(
+        self, path: Path, part: Path, columns: tuple[str, ...] = COLUMNS, keep: int = 0
+    ) -> None:
         self.path = path
-        self._part = part
-        self._rows = self._size = 0
+        self.part = part
+        self._rows = self._size = keep
+        self._cut = not keep  # is there nothing behind the rows that stay?
         try:
-            self._file = part.open("wb", buffering=0)
+            self._file = part.open("r+b" if keep else "wb", buffering=0)
         except OSError as exc:
             raise self._error(exc) from exc
+        if keep:
+            return
         try:
-            self._write(columns)
+            self._write(cells_of(columns))
         except SinkError:
             self._file.close()
+            if part.is_file() and not part.stat().st_size:  # and no device
+                part.unlink()
             raise
 
     def __enter__(self) -> CsvReport:
@@ -90,25 +175,54 @@ class CsvReport:
         if not self._file.closed:
             self._file.close()
             if not self._rows:
-                self._part.unlink(missing_ok=True)
+                self.part.unlink(missing_ok=True)
 
     def write(self, result: Measured) -> None:
         """Add a frame's row."""
-        self._write(row(result))
+        self.write_line(line_of(result))
+
+    def write_line(self, line: bytes) -> None:
+        """Add a row that was made before; what is behind the kept rows is cut off first."""
+        self._cut_off()
+        self._write(line)
         self._rows += 1
 
-    def finish(self) -> None:
-        """The table is complete: give it its name."""
-        self._file.close()
+    def sync(self) -> None:
+        """Have the system write to the disk what is in the file so far."""
         try:
-            self._part.replace(self.path)
+            os.fsync(self._file.fileno())
         except OSError as exc:
             raise self._error(exc) from exc
 
-    def _write(self, cells: tuple[str, ...]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
-        line = rest = text.getvalue().encode()
+    def finish(self) -> None:
+        """The table is complete: give it its name."""
+        self.complete()
+        self.name()
+
+    def complete(self) -> None:
+        """Close it, without what an earlier run wrote behind the last row."""
+        self._cut_off()
+        self._file.close()
+
+    def name(self) -> None:
+        """Give the complete part its name."""
+        try:
+            self.part.replace(self.path)
+        except OSError as exc:
+            raise self._error(exc) from exc
+
+    def _cut_off(self) -> None:
+        if self._cut:
+            return
+        try:
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
+        except OSError as exc:
+            raise self._error(exc) from exc
+        self._cut = True
+
+    def _write(self, line: bytes) -> None:
+        rest = line
         try:
             while rest:  # a disk that fills up may take the beginning of it
                 rest = rest[self._file.write(rest) or 0 :]

@@ -8,10 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from rustvid.errors import RustVidError
-from rustvid.frames import Measured, Trust
+from rustvid.frames import Measured
 
 SOME_FRAMES_FAILED = 6  # exit code
 _SHOWN = 6  # files that are named one by one
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is counted of one frame: a Measured without its pictures, so that it can wait."""
+
+    time: float  # seconds
+    status: str
+    analysed: bool
+    share: float  # of the frame that is corroded, in [0, 1]
+    confidence: float | None = None  # in [0, 1], as exact as the table has it
+    flags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, result: Measured) -> Fact:
+        trust = result.trust
+        return cls(
+            time=float(result.frame.time),
+            status=result.status,
+            analysed=result.analysed,
+            share=float(result.area.share),
+            confidence=float(f"{trust.confidence:.4f}") if trust else None,
+            flags=trust.flags if trust else (),
+        )
 
 
 @dataclass
@@ -32,6 +56,7 @@ class Summary:
     peak_area: float = 0.0
     peak_time: float = 0.0
     elapsed: float = 0.0
+    resumed_at: int = 0  # frames that an earlier run had done
     statuses: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)  # frames with each failure mode
     least_confidence: float | None = None
@@ -50,21 +75,21 @@ class Summary:
 
     def add(self, result: Measured) -> None:
         """Count one frame."""
-        self.frames += 1
-        self.analysed += result.analysed
-        self.statuses[result.status] += 1
-        share = result.area.share
-        self.corroded += share > 0
-        self._area_sum += share
-        if share > self.peak_area:
-            self.peak_area, self.peak_time = share, float(result.frame.time)
-        if result.trust:
-            self._add_trust(result.trust, float(result.frame.time))
+        self.count(Fact.of(result))
 
-    def _add_trust(self, trust: Trust, time: float) -> None:
-        self.flags.update(trust.flags)
-        if self.least_confidence is None or trust.confidence < self.least_confidence:
-            self.least_confidence, self.least_confident_time = trust.confidence, time
+    def count(self, fact: Fact) -> None:
+        """Count one frame, of which only the facts are left."""
+        self.frames += 1
+        self.analysed += fact.analysed
+        self.statuses[fact.status] += 1
+        self.corroded += fact.share > 0
+        self._area_sum += fact.share
+        if fact.share > self.peak_area:
+            self.peak_area, self.peak_time = fact.share, fact.time
+        self.flags.update(fact.flags)
+        least = self.least_confidence
+        if fact.confidence is not None and (least is None or fact.confidence < least):
+            self.least_confidence, self.least_confident_time = fact.confidence, fact.time
 
     @property
     def mean_area(self) -> float:
@@ -72,7 +97,8 @@ class Summary:
 
     @property
     def frames_per_second(self) -> float:
-        return self.frames / self.elapsed if self.elapsed else 0.0
+        done = self.frames - self.resumed_at
+        return done / self.elapsed if self.elapsed else 0.0
 
     @property
     def exit_code(self) -> int:
@@ -110,6 +136,8 @@ class Summary:
             found.append(
                 f"latency: median {self.latency_median:.2f} s, 99 % {self.latency_p99:.2f} s"
             )
+        if self.resumed_at:
+            found.append(f"went on at frame {self.resumed_at}")
         odd = {name: count for name, count in self.statuses.items() if name != "ok"}
         if odd:
             found.append("frames not ok: " + ", ".join(f"{n} {name}" for name, n in odd.items()))
@@ -139,6 +167,7 @@ class Summary:
             "flags": dict(self.flags),
             "least_confidence": _rounded(self.least_confidence),
             "least_confident_time_s": round(self.least_confident_time, 6),
+            "resumed_at_frame": self.resumed_at,
             "elapsed_s": round(self.elapsed, 3),
             "frames_per_second": round(self.frames_per_second, 2),
             "stage_seconds": {name: round(busy, 3) for name, busy in self.stages.items()},

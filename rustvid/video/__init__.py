@@ -10,10 +10,11 @@ from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.video.address import address_of, is_live, scheme_of
 from rustvid.video.encoders import CONTAINERS
+from rustvid.video.film import FileSource
 from rustvid.video.live import LiveSource
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
 from rustvid.video.sink import Sink, Template, VideoSink, part_of
-from rustvid.video.source import FileSource, Source
+from rustvid.video.source import Source
 
 PICTURES = (*CONTAINERS, *sorted(PHOTOS))
 LOSSLESS = (".mkv", ".mp4", ".avi", ".png", ".bmp", ".tif", ".tiff")  # what masks are kept in
@@ -61,11 +62,16 @@ def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceCo
     return FileSource(path, image_size, config)
 
 
-def open_sink(path: Path, template: Template, config: OutputConfig) -> Sink:
-    """The sink for a path, by its suffix. `check_output` has been asked before."""
+def open_sink(
+    path: Path, template: Template, config: OutputConfig, part: Path | None = None
+) -> Sink:
+    """The sink for a path, by its suffix. `check_output` has been asked before.
+
+    part: the file that it writes until it is complete; None: `part_of(path)`
+    """
     if path.suffix.lower() in PHOTOS:
         return PhotoSink(path)
-    return VideoSink(path, template, config)
+    return VideoSink(path, template, config, part)
 
 
 def photos_in(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 from rustvid.config import OutputConfig
@@ -44,6 +45,8 @@ _X264 = (
     "placebo",
 )
 _PRESET_NAMES = {"h264": _X264, "hevc": _X264, "av1": tuple(str(speed) for speed in range(14))}
+_X264_LOOKAHEAD = {"ultrafast": 0, "superfast": 0, "veryfast": 10, "faster": 20, "fast": 30}
+_HELD_SECONDS = 0.6  # of film that an encoder may hold back: a crash loses it
 _WITHOUT_B_FRAMES = frozenset({"avi", "mpegts"})  # no room for decoding before time 0
 
 
@@ -62,11 +65,11 @@ def check_codec(path: Path, config: OutputConfig) -> None:
 
 
 def encoder_options(
-    config: OutputConfig, container_format: str, live: bool = False
+    config: OutputConfig, container_format: str, rate: Fraction, live: bool = False
 ) -> dict[str, str]:
     """Options of the encoder for a configuration, in a container of this format.
 
-    live: hold no frame back
+    rate: frames per second, which says how many frames may be held back; live: none
     """
     codec, options = config.codec, {}
     quality = config.crf if config.crf is not None else _QUALITY.get(codec)
@@ -75,8 +78,8 @@ def encoder_options(
         options["crf"] = str(quality)
     if preset is not None:
         options["preset"] = preset
-    if codec == "hevc":
-        options["x265-params"] = "log-level=error"
+    held = 0 if live else max(1, int(_HELD_SECONDS * rate))
+    options.update(_held_back(codec, preset or "", held))
     if codec == "vp9":
         options.update({"b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"})
     if codec == "ffv1":
@@ -86,3 +89,25 @@ def encoder_options(
     if container_format in _WITHOUT_B_FRAMES and codec in ("h264", "hevc"):
         options["bf"] = "0"
     return options
+
+
+def _held_back(codec: str, preset: str, frames: int) -> dict[str, str]:
+    """Options with which an encoder holds back at most so many frames.
+
+    What each takes beyond its look-ahead was measured: x264 1, x265 up to 6, SVT-AV1 its pyramid.
+    """
+    if codec == "h264":
+        ahead = max(0, min(_X264_LOOKAHEAD.get(preset, 40), frames - 1))
+        few = {"bf": str(ahead)} if ahead < 3 and preset not in ("ultrafast", "superfast") else {}
+        return {"rc-lookahead": str(ahead)} | few
+    if codec == "hevc":  # a closed group of pictures can be cut off where it ends
+        ahead = max(min(1, frames), min(15, frames - 6))
+        few_b = f":bframes={max(0, min(3, ahead - 2))}:frame-threads=1" if ahead < 6 else ""
+        return {
+            "x265-params": f"log-level=error:open-gop=0:rc-lookahead={ahead}{few_b}",
+            "forced-idr": "1",
+        }
+    if codec == "av1":
+        deep = "lookahead=0:hierarchical-levels=2" if frames >= 13 else "pred-struct=1"
+        return {"svtav1-params": deep}
+    return {"lag-in-frames": str(min(25, frames))} if codec == "vp9" else {}

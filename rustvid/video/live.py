@@ -27,9 +27,10 @@ from rustvid.video.address import Address
 from rustvid.video.arrivals import Arrival, Arrivals
 from rustvid.video.connection import Connection, Ending
 from rustvid.video.health import Health, State
-from rustvid.video.planes import Converter
-from rustvid.video.source import Source, SourceInfo, exact, is_rgb
+from rustvid.video.planes import Converter, is_rgb
+from rustvid.video.source import Source, SourceInfo
 from rustvid.video.timeline import TICK
+from rustvid.video.times import exact
 
 _LOOK = 0.1  # seconds between looks at the clock
 _GRACE = 1.0  # seconds past FFmpeg's own timeouts before a connection is abandoned
@@ -53,6 +54,7 @@ class LiveSource(Source):
         config: SourceConfig,
         asked_to_stop: Callable[[], bool],
     ) -> None:
+        super().__init__()
         if address.in_pieces:
             longer = max(config.read_timeout, _PIECE)
             config = replace(config, keep_all=True, read_timeout=longer)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.config import SourceConfig
-from rustvid.errors import SinkError, SourceError, UsageError
+from rustvid.errors import SinkError, SourceCutShort, SourceError, UsageError
 from rustvid.frames import Frame, Picture
+from rustvid.video.headers import is_whole, size_of_photo
 from rustvid.video.planes import rgb_of, rgb_picture
-from rustvid.video.sink import Sink, part_of
+from rustvid.video.sink import Sink
 from rustvid.video.source import Source, SourceInfo
 
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -29,10 +30,12 @@ class PhotoSource(Source):
     def __init__(
         self, photos: list[Path], name: str, image_size: tuple[int, int], config: SourceConfig
     ) -> None:
+        super().__init__()
         self._photos = photos
         self._image_size = image_size
         rate = Fraction(config.rate).limit_denominator(1001)
-        first = _read_photo(photos[0])
+        self._most = config.max_pixels
+        first, _ = _read_photo(photos[0], self._most)
         self.info = SourceInfo(
             name=name,
             width=first.shape[1],
@@ -48,13 +51,17 @@ class PhotoSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Read the photos; each is brought to the size of the first, a damaged one is black."""
         size = (self.info.width, self.info.height)
-        for index, path in enumerate(self._photos):
+        first = self.begin.index if self.begin else 0
+        for index, path in enumerate(self._photos[first:], first):
             try:
-                photo, status = _read_photo(path), "ok"
-            except SourceError:  # one of many: the others are looked at all the same
+                photo, status = _read_photo(path, self._most)
+            except SourceError as exc:  # one of many: the others are looked at all the same
                 photo, status = np.zeros((*size[::-1], 3), np.uint8), "corrupt"
+                self.notes.append(str(exc))
+            if status == "damaged":
+                self.notes.append(f"{path}: is cut short; the part of it that is there was used")
             if photo.shape[1::-1] != size:
-                photo, status = _fitted(photo, size), "resized"
+                photo, status = _fitted(photo, size), "resized" if status == "ok" else status
             image = cv2.resize(photo, self._image_size, interpolation=cv2.INTER_AREA)
             yield Frame(
                 index=index,
@@ -64,6 +71,8 @@ class PhotoSource(Source):
                 image=image.astype(np.uint8, copy=False),
                 status=status,
             )
+        if len(self._photos) == 1 and self.notes:
+            raise SourceCutShort(self.notes.pop())
 
 
 class PhotoSink(Sink):
@@ -78,24 +87,35 @@ class PhotoSink(Sink):
         if self._count > 1:
             raise UsageError(f"{self.path}: holds one picture, the input is a film; use .mp4")
         bgr = cv2.cvtColor(rgb_of(picture), cv2.COLOR_RGB2BGR)
-        if not _written(part_of(self.path), bgr):
+        if not _written(self.part, bgr):
             raise SinkError(f"{self.path}: cannot be written; check the folder and the space in it")
 
-    def finish(self, rest: Sequence[Any]) -> None:
-        """Give the photo its name."""
-        try:
-            part_of(self.path).replace(self.path)
-        except OSError as exc:
-            reason = exc.strerror
-            raise SinkError(f"{self.path}: cannot be written ({reason}); check the folder") from exc
+        self.settled = 1
+
+    def complete(self, rest: Sequence[Any]) -> None:
+        """It is written already."""
 
 
-def _read_photo(path: Path) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB, turned upright by its EXIF orientation."""
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+def _read_photo(path: Path, most: int) -> tuple[NDArray[np.uint8], str]:
+    """(h, w, 3) uint8 RGB, turned upright by its EXIF orientation, and its status.
+
+    most: pixels; a header that promises more is refused before anything is decoded
+    """
+    data = path.read_bytes()
+    width, height = size_of_photo(data) or (0, 0)
+    if width * height > most:
+        raise SourceError(
+            f"{path}: {width}×{height} pixels are more than source.max_pixels {most}; "
+            "raise it if the file is trusted"
+        )
+    whole, photo = is_whole(data), None
+    ended = data if whole else data + b"\xff\xd9"  # a cut JPEG is decoded as far as it goes
+    with suppress(cv2.error):  # what has no pixels at all
+        photo = cv2.imdecode(np.frombuffer(ended, np.uint8), cv2.IMREAD_COLOR)
     if photo is None:
         raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return rgb, "ok" if whole else "damaged"
 
 
 def _written(path: Path, bgr: NDArray[Any]) -> bool:

@@ -153,3 +153,8 @@ def _views(frame: av.VideoFrame) -> tuple[NDArray[Any], ...]:
 
 def _shift(full: int, thinned: int) -> int:
     return max(0, round(np.log2(full / thinned))) if full > 1 else 0
+
+
+def is_rgb(pixel_format: Any | None) -> bool:
+    """Are its pixels RGB, or colours of a palette, and not YUV?"""
+    return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)

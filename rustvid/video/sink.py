@@ -7,7 +7,7 @@ closes the part file properly and leaves it there.
 
 from __future__ import annotations
 
-import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,18 +18,21 @@ from typing import Any
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
+from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
+from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options
 from rustvid.video.planes import video_frame
 from rustvid.video.source import SourceInfo
 
-_FRAGMENT_SECONDS = 2  # what a crash can cost
 _LIVE_FRAGMENT = 500_000  # microseconds: who plays the file of a camera is not far behind
+_GROUP_SECONDS = 1  # between key frames, and so between fragments
+_WAIT_SECONDS = 0.25  # that a packet may wait in the muxer for those of other streams
 # hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed;
 # delay_moov: the fragments too have the edit list that B-frames and sound's priming need
 _MOV_FLAGS = "hybrid_fragmented+frag_keyframe+delay_moov+default_base_moof+use_metadata_tags"
@@ -37,15 +40,23 @@ _MUXER_OPTIONS = {
     "mp4": {"movflags": _MOV_FLAGS},
     "mov": {"movflags": _MOV_FLAGS},
     "mpegts": {"mpegts_copyts": "1"},  # times as in the input, not from a start of its own
+    "matroska": {"cluster_time_limit": "500"},  # ms: a cluster is written when it is complete
+    "webm": {"cluster_time_limit": "500"},
 }
+_SETTLES = {"matroska": 0.5, "webm": 0.5}  # seconds more until what was muxed is in the file
 
 
 class Sink(ABC):
-    """Takes pictures in order of time; a context manager."""
+    """Takes pictures in order of time; a context manager.
 
-    def __init__(self, path: Path) -> None:
+    settled: pictures that are in the file, whatever happens from now on
+    """
+
+    def __init__(self, path: Path, part: Path | None = None) -> None:
         self.path = path
+        self.part = part or part_of(path)
         self.warnings: list[str] = []
+        self.settled = 0
 
     def __enter__(self) -> Sink:
         return self
@@ -64,8 +75,24 @@ class Sink(ABC):
         """Write one picture, at the frame's time."""
 
     @abstractmethod
+    def complete(self, rest: Sequence[Any]) -> None:
+        """All is there: write the last companion packets and close the part."""
+
+    def name(self) -> None:
+        """Give the complete part its name."""
+        with border(self.path):
+            self.part.replace(self.path)
+
     def finish(self, rest: Sequence[Any]) -> None:
-        """All is there: write the last companion packets, close, give the file its name."""
+        """Complete the file and give it its name."""
+        self.complete(rest)
+        if self.part.exists():
+            self.name()
+
+    def sync(self) -> None:
+        """Have the system write to the disk what is in the file so far."""
+        with border(self.path):
+            synced(self.part)
 
 
 @dataclass(frozen=True)
@@ -82,20 +109,37 @@ def part_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
-class VideoSink(Sink):
-    """Encodes pictures and copies packets. Errors of FFmpeg become SinkError here."""
+def synced(path: Path) -> None:
+    """Wait until a file or folder is on the disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, path: Path, template: Template, config: OutputConfig) -> None:
-        super().__init__(path)
+
+class VideoSink(Sink):
+    """Encodes pictures and copies packets. Errors of FFmpeg become SinkError here.
+
+    A group of pictures begins with every second of the film: a fragment ends there, and a broken
+    run goes on from there (see resume.py).
+    """
+
+    def __init__(
+        self, path: Path, template: Template, config: OutputConfig, part: Path | None = None
+    ) -> None:
+        super().__init__(path, part)
         self._template = template
         self._config = config
-        self._part = part_of(path)
         self._format = CONTAINERS[path.suffix.lower()]
         self._container: Any = None
         self._video: Any = None
         self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
         self._filters: dict[int, Any] = {}  # index of the input's stream → bit stream filter
         self._to_encoder = VideoReformatter()
+        self._group = -1  # number of the second that the last picture is in
+        self._muxed = 0  # packets of the video
+        self._ended_groups: list[tuple[int, float]] = []  # pictures up to there, settled when
 
     def __exit__(
         self,
@@ -112,29 +156,31 @@ class VideoSink(Sink):
             if kind is None:
                 raise
         finally:
-            if self._part.exists() and not self._part.stat().st_size:
-                self._part.unlink()
+            if self.part.exists() and not self.part.stat().st_size:
+                self.part.unlink()
 
     def write(self, picture: Picture, frame: Frame) -> None:
         """Encode one picture at the frame's time, after the companions read before it."""
-        with _border(self.path):
+        with border(self.path):
             if self._container is None:
                 self._start(picture)
             self._copy(frame.companions)
             self._mux_picture(picture, frame)
 
-    def finish(self, rest: Sequence[Any]) -> None:
-        """Write what is left, close, and give the file its name."""
+    def complete(self, rest: Sequence[Any]) -> None:
+        """Write what is left and close."""
         if self._container is None:
             return
-        with _border(self.path):
+        with border(self.path):
             self._copy(rest)
         self._close()
-        with _border(self.path):
-            self._part.replace(self.path)
 
-    def _start(self, picture: Picture) -> None:
-        options = {"flush_packets": "1", "avoid_negative_ts": "disabled"}
+    def _start(self, picture: Any) -> None:
+        options = {
+            "flush_packets": "1",
+            "avoid_negative_ts": "disabled",
+            "max_interleave_delta": str(round(_WAIT_SECONDS * 1_000_000)),
+        }
         options |= _MUXER_OPTIONS.get(self._format, {})
         if self._template.info.live and "movflags" in options:
             options["frag_duration"] = str(_LIVE_FRAGMENT)
@@ -144,7 +190,7 @@ class VideoSink(Sink):
             self._warn(
                 "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
             )
-        self._container = av.open(str(self._part), "w", format=self._format, options=options)
+        self._container = av.open(f"file:{self.part}", "w", format=self._format, options=options)
         try:
             self._copy_headers()
             self._video = self._add_video(picture)
@@ -154,7 +200,7 @@ class VideoSink(Sink):
         except BaseException:  # what has not started cannot be closed, only let go
             self._container = self._video = None
             self._copies.clear()
-            self._part.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
             raise
 
     def _copy_headers(self) -> None:
@@ -168,11 +214,13 @@ class VideoSink(Sink):
         if not self._template.info.start and source.chapters():
             self._container.set_chapters(source.chapters())
 
-    def _add_video(self, picture: Picture) -> Any:
+    def _add_video(self, picture: Any) -> Any:
         info, config = self._template.info, self._config
         name = ENCODERS[config.codec]
         stream = self._container.add_stream(
-            name, rate=info.rate, options=encoder_options(config, self._format, info.live)
+            name,
+            rate=info.rate,
+            options=encoder_options(config, self._format, info.rate, info.live),
         )
         height, width = picture.shape
         context = stream.codec_context
@@ -180,7 +228,8 @@ class VideoSink(Sink):
         stream.pix_fmt = self._pixel_format(picture, context)
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
-        context.gop_size = max(1, round(_FRAGMENT_SECONDS * info.rate))
+        longest = max(1, round(2 * _GROUP_SECONDS * info.rate))  # they are begun by the clock
+        context.gop_size = 1 if config.codec == "ffv1" else longest
         primaries, transfer, matrix, colour_range = info.colour
         context.color_primaries, context.color_trc = primaries, transfer
         if info.rgb:
@@ -218,7 +267,7 @@ class VideoSink(Sink):
             self.warnings.append(text)
 
     def _add_copy(self, stream: Any) -> None:
-        name = f"{stream.type} stream {stream.index} ({_codec_name(stream)})"
+        name = f"{stream.type} stream {stream.index} ({codec_name(stream)})"
         if not holds(self._format, stream):
             self._warn(f"{name} is left out: {self.path.suffix} cannot hold it")
             return
@@ -226,7 +275,7 @@ class VideoSink(Sink):
         copy.metadata.update(stream.metadata)
         copy.disposition = stream.disposition
         self._copies[stream.index] = copy
-        if self._format in ("mp4", "mov") and _is_adts(stream):
+        if self._format in ("mp4", "mov") and is_adts(stream):
             self._filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
 
     def _copy(self, packets: Sequence[Any]) -> None:
@@ -264,16 +313,37 @@ class VideoSink(Sink):
         encoded.time_base = info.time_base
         encoded.pts = round((frame.time - info.start) / info.time_base)
         encoded.duration = round(frame.duration / info.time_base)
-        self._container.mux(self._video.encode(encoded))
+        group = int((frame.time - info.start) / _GROUP_SECONDS)
+        if group != self._group:
+            self._group, encoded.pict_type = group, PictureType.I
+        self._mux_video(self._video.encode(encoded))
+
+    def _mux_video(self, packets: Sequence[Any]) -> None:
+        """Mux, and note up to which picture the file then holds what a crash leaves."""
+        for packet in packets:
+            now = float((packet.dts or 0) * packet.time_base)
+            if packet.is_keyframe and self._muxed:
+                settles = now + 2 * _WAIT_SECONDS + _SETTLES.get(self._format, 0.0)
+                self._ended_groups.append((self._muxed, settles))
+            self._container.mux(packet)
+            self._muxed += 1
+            while self._ended_groups and now >= self._ended_groups[0][1]:
+                self.settled = self._ended_groups.pop(0)[0]
 
     def _close(self) -> None:
         """Flush the encoder and close; the file is closed whatever fails on the way."""
         container, self._container = self._container, None
-        with _border(self.path):
+        with border(self.path):
             try:
-                container.mux(self._video.encode(None))
+                packets = self._last_packets()
+                container.mux(packets)
             finally:
                 container.close()
+        self.settled = self._muxed + len(packets)
+
+    def _last_packets(self) -> list[Any]:
+        """What the encoder still holds."""
+        return list(self._video.encode(None))
 
 
 def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
@@ -291,28 +361,7 @@ def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
     )
 
 
-def holds(container_format: str, stream: Any) -> bool:
-    """Can this kind of container hold this stream? Asked of the muxer itself, in memory."""
-    try:
-        with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(stream)
-            trial.start_encoding()
-        return True
-    except (av.error.FFmpegError, ValueError, TypeError, RuntimeError):
-        return False
-
-
-def _is_adts(stream: Any) -> bool:
-    """AAC with a header in every packet, as in .ts; mp4 has one for all, in the track."""
-    return _codec_name(stream) == "aac" and not stream.codec_context.extradata
-
-
-def _codec_name(stream: Any) -> str:
-    context = getattr(stream, "codec_context", None)
-    return str(context.name) if context is not None else "unknown"
-
-
-class _border:
+class border:
     """Turns what FFmpeg and the disk raise into SinkError, with the path and a remedy."""
 
     def __init__(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a source of frames is, and the commonest: a video file.
+"""What a source of frames is.
 
 A source is a context manager; `frames()` yields what it holds once, in order of presentation.
 """
@@ -9,20 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import av
-
-from rustvid.config import SourceConfig
-from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
-from rustvid.redact import redacted
-from rustvid.video.planes import Converter
-
-_PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
 @dataclass(frozen=True)
@@ -49,18 +39,39 @@ class SourceInfo:
     live: bool = False  # a camera: no end is known, and nothing may wait for the next frame
 
 
+@dataclass(frozen=True)
+class Begin:
+    """Where a run goes on that was broken off.
+
+    index: of the first frame wanted; time: its seconds, as `time_text` writes them
+    seek: the frames before it were all "ok", so they need not be decoded again
+    origin: exact seconds of the film's first frame
+    """
+
+    index: int
+    time: str
+    seek: bool
+    origin: Fraction
+
+
 class Source(ABC):
     """What every source offers; one contract test runs over all of them.
 
     companions: the streams whose packets come with the frames, to be copied
     container: PyAV's open input, for its metadata and chapters; None where there is none
     damaged_packets: how many could not be decoded so far
+    notes: what was odd, for people, once all frames are read
+    begin: set before `frames` is called, it leaves out the frames before; indices are the same
     """
 
     info: SourceInfo
+    begin: Begin | None = None
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
 
     def __enter__(self) -> Source:
         return self
@@ -87,216 +98,6 @@ class Source(ABC):
         """Let a source that waits for frames end; called from another thread."""
         return
 
-
-class FileSource(Source):
-    """A video file, or a film at an address. FFmpeg's errors become SourceError here alone."""
-
-    def __init__(
-        self,
-        path: Path | str,
-        image_size: tuple[int, int],
-        config: SourceConfig,
-        protocols: str = _PROTOCOLS,
-    ) -> None:
-        self._path = path
-        self._config = config
-        self._converter = Converter(image_size)
-        self.container: Any = _open(path, protocols)
-        try:
-            self._stream = self._video_stream()
-            self.info = self._describe()
-        except SourceError:
-            self.container.close()
-            raise
-        copied = ("audio", "subtitle", "data")
-        self.companions = [s for s in self.container.streams if s.type in copied]
-        self._pending: list[Any] = []
-        self._last: Frame | None = None
-        self._read_error = ""
-
-    def frames(self) -> Iterator[Frame]:
-        """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
-        self._stream.thread_type = "AUTO"
-        start, end = self.info.start, exact(self._config.end)
-        if start:
-            self.container.seek(int(start * av.time_base))
-        for decoded, status in self._decoded():
-            time, status = self._time(decoded, status)
-            if start and time < start:
-                continue  # from the key frame before the start
-            if end is not None and time >= end:
-                break
-            self._last = self._frame(decoded, time, status)
-            yield self._last
-        else:
-            self._check_complete()
-        if self._last is None:
-            raise SourceError(f"{self._path}: has no frame before source.end {end} s")
-
-    def rest(self) -> tuple[Any, ...]:
-        """Companion packets read after the last frame."""
-        packets, self._pending = tuple(self._pending), []
-        return packets
-
-    def _video_stream(self) -> Any:
-        streams = [
-            s
-            for s in self.container.streams.video
-            if not s.disposition & av.stream.Disposition.attached_pic
-        ]
-        if not streams:
-            kinds = ", ".join(sorted({s.type for s in self.container.streams})) or "nothing"
-            raise SourceError(f"{self._path}: has no video stream (it holds {kinds})")
-        stream = streams[0]
-        context = stream.codec_context
-        if context is None or not context.width or not context.height:
-            raise SourceError(f"{self._path}: its video cannot be decoded; it may be cut short")
-        if context.width * context.height > self._config.max_pixels:
-            raise SourceError(
-                f"{self._path}: {context.width}×{context.height} pixels are more than "
-                f"source.max_pixels {self._config.max_pixels}; raise it if the file is trusted"
-            )
-        return stream
-
-    def _describe(self) -> SourceInfo:
-        stream, context = self._stream, self._stream.codec_context
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
-        return SourceInfo(
-            name=redacted(str(self._path)),
-            width=context.width,
-            height=context.height,
-            rate=Fraction(rate),
-            time_base=stream.time_base,
-            codec=context.name,
-            rgb=is_rgb(context.format),
-            expected_frames=self._expected_frames(Fraction(rate)),
-            start=exact(self._config.start) or Fraction(0),
-            pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
-            colour=(
-                context.color_primaries,
-                context.color_trc,
-                context.colorspace,
-                context.color_range,
-            ),
-        )
-
-    def _duration(self) -> Fraction | None:
-        """Seconds that the headers promise, of the video stream if they say so."""
-        if self._stream.duration:
-            return Fraction(self._stream.duration * self._stream.time_base)
-        if self.container.duration:
-            return Fraction(self.container.duration, av.time_base)
-        return None
-
-    def _expected_frames(self, rate: Fraction) -> int | None:
-        duration = self._duration()
-        begin, end = self._config.start or 0, self._config.end
-        if not begin and end is None and self._stream.frames:
-            return int(self._stream.frames)
-        if duration is None:
-            return None
-        seconds = min(float(duration), end if end is not None else float("inf")) - begin
-        return max(0, round(seconds * float(rate)))
-
-    def _decoded(self) -> Iterator[tuple[Any, str]]:
-        """Decoded frames with their status; keeps companion packets aside as they come."""
-        damaged = False
-        for packet in self._packets():
-            if packet.stream is not self._stream:
-                if packet.size and packet.stream in self.companions:
-                    self._pending.append(packet)
-                continue
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError:
-                self.damaged_packets += 1
-                damaged = True
-                continue
-            for frame in decoded:
-                status = "corrupt" if frame.is_corrupt else "damaged" if damaged else "ok"
-                damaged = False
-                yield frame, status
-
-    def _packets(self) -> Iterator[Any]:
-        try:
-            yield from self.container.demux()
-        except av.error.FFmpegError as exc:
-            self._read_error = exc.strerror or str(exc)
-            yield from self._flush()
-
-    def _flush(self) -> Iterator[Any]:
-        """An empty packet makes the decoder give what it still holds after a reading error."""
-        packet = av.Packet()
-        packet.stream = self._stream
-        yield packet
-
-    def _frame(self, decoded: Any, time: Fraction, status: str) -> Frame:
-        picture = self._converter.picture(decoded, self.info.pixel_aspect)
-        companions, self._pending = tuple(self._pending), []
-        return Frame(
-            index=self._last.index + 1 if self._last else 0,
-            time=time,
-            duration=(decoded.duration or 0) * self.info.time_base,
-            picture=picture,
-            image=partial(self._converter.image, decoded, picture),
-            status=status,
-            companions=companions,
-        )
-
-    def _time(self, decoded: Any, status: str) -> tuple[Fraction, str]:
-        """pts × time_base; where that is missing or runs backwards, a time just after the last."""
-        base = decoded.time_base or self.info.time_base
-        time = None if decoded.pts is None else decoded.pts * base
-        if time is not None and (self._last is None or time > self._last.time):
-            return time, status
-        if self._last is None:
-            return Fraction(0), status
-        step = self._last.duration or 1 / self.info.rate
-        ticks = max(1, round(step / self.info.time_base))
-        repaired = self._last.time + ticks * self.info.time_base
-        return repaired, "time repaired" if status == "ok" else status
-
-    def _check_complete(self) -> None:
-        """FFmpeg ends a cut .mkv without an error: compare with what the headers promise."""
-        if self._last is None:
-            if self._config.start:
-                raise SourceError(
-                    f"{self._path}: has no frame after source.start {self._config.start} s"
-                )
-            raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
-        reached = self._last.time + self._last.duration
-        begin = (self._stream.start_time or 0) * self.info.time_base
-        promised = self._duration()
-        missing = 0 if promised is None else float(begin + promised - reached)
-        if self._read_error or missing > max(1.0, 0.02 * float(promised or 0)):
-            lost = f", {missing:.1f} s before its end" if missing > 0 else ""
-            why = f" ({self._read_error})" if self._read_error else ""
-            raise SourceCutShort(
-                f"{self._path}: is cut short{lost}{why}; all {self._last.index + 1} frames "
-                "that could be read were processed"
-            )
-
-
-def exact(seconds: float | None) -> Fraction | None:
-    """The decimal fraction that a person meant: 0.2 s is 1/5, which the float 0.2 is not."""
-    return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
-
-
-def is_rgb(pixel_format: Any | None) -> bool:
-    """Are its pixels RGB, not YUV?"""
-    return pixel_format is not None and (pixel_format.is_rgb or pixel_format.has_palette)
-
-
-def _open(path: Path | str, protocols: str) -> Any:
-    try:
-        return av.open(
-            str(path), metadata_errors="replace", options={"protocol_whitelist": protocols}
-        )
-    except PermissionError as exc:
-        raise SourceError(f"{path}: may not be read; check its permissions") from exc
-    except (av.error.FFmpegError, OSError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise SourceError(
-            f"{path}: cannot be opened as video ({reason}); it may be cut short, "
-            "damaged or of another kind"
-        ) from exc
+    def companion_packets(self) -> Iterator[Any]:
+        """The companions' packets alone, instead of the frames."""
+        return iter(())

@@ -1,0 +1,308 @@
+"""A film as a source: a video file, or one at an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+from av.video.reformatter import VideoReformatter
+
+from rustvid.config import SourceConfig
+from rustvid.errors import SourceCutShort, SourceError
+from rustvid.frames import Frame
+from rustvid.redact import redacted
+from rustvid.video.opening import PROTOCOLS, opened
+from rustvid.video.planes import Converter, is_rgb
+from rustvid.video.source import Begin, Source, SourceInfo
+from rustvid.video.times import Seen, clock_time, exact, time_text
+
+_READ_TRIES = 8  # that may fail in a row until reading is given up
+_TOLERANCE = 1.0  # seconds that a film may end before its headers say
+
+
+class FileSource(Source):
+    """A video file, or a film at an address. FFmpeg's errors become SourceError here alone."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        image_size: tuple[int, int],
+        config: SourceConfig,
+        protocols: str = PROTOCOLS,
+    ) -> None:
+        super().__init__()
+        self._path = path
+        self._config = config
+        self._protocols = protocols
+        self._converter = Converter(image_size)
+        self._resizer = VideoReformatter()
+        self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
+        self.container: Any = opened(path, protocols)
+        try:
+            self._stream = self._video_stream()
+            self.info = self._describe()
+        except SourceError:
+            self.container.close()
+            raise
+        copied = ("audio", "subtitle", "data")
+        self.companions = [s for s in self.container.streams if s.type in copied]
+        self._pending: list[Any] = []
+        self._last: Seen | None = None
+        self._skipped = 0  # frames before the one that was sought
+        self._read_error = ""
+
+    def frames(self) -> Iterator[Frame]:
+        """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = {"max_pixels": str(self._config.max_pixels)}
+        start, end = self.info.start, exact(self._config.end)
+        begin = self.begin
+        sought = begin is not None and begin.seek and self._finds(begin)
+        if begin and sought:
+            self.container.seek(_before(begin))
+        elif start:
+            self.container.seek(int(start * av.time_base))
+        for decoded, status in self._decoded():
+            time, status = self._time(decoded, status)
+            if start and time < start:
+                continue  # from the key frame before the start
+            if begin and sought and self._last is None:
+                if time_text(time) != begin.time:
+                    continue  # from the key frame before it
+                self._skipped = begin.index
+            if end is not None and time >= end:
+                break
+            index = self._last.index + 1 if self._last else self._skipped
+            self._last = Seen(index, time, (decoded.duration or 0) * self.info.time_base)
+            if not begin or index >= begin.index:
+                yield self._frame(decoded, self._last, status)
+            else:
+                self._pending.clear()
+        else:
+            self._check_complete()
+        if self._last is None:
+            raise SourceError(f"{self._path}: has no frame before source.end {end} s")
+
+    def companion_packets(self) -> Iterator[Any]:
+        """The companions' packets alone, instead of the frames."""
+        if self.info.start:
+            self.container.seek(int(self.info.start * av.time_base))
+        for packet in self._packets() if self.companions else ():
+            if self._is_copied(packet):
+                yield packet
+
+    def _finds(self, begin: Begin) -> bool:
+        """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
+        try:
+            with opened(self._path, self._protocols) as container:
+                stream = container.streams[self._stream.index]
+                stream.thread_type = "AUTO"
+                container.seek(_before(begin))
+                for frame in container.decode(stream):
+                    if frame.pts is None:
+                        return False
+                    seconds = Fraction(frame.pts * frame.time_base)
+                    if time_text(seconds) == begin.time:
+                        return not frame.is_corrupt
+                    if float(seconds) > float(begin.time):
+                        return False
+        except (av.error.FFmpegError, SourceError):
+            return False
+        return False
+
+    def rest(self) -> tuple[Any, ...]:
+        """Companion packets read after the last frame."""
+        packets, self._pending = tuple(self._pending), []
+        return packets
+
+    def _video_stream(self) -> Any:
+        streams = [
+            s
+            for s in self.container.streams.video
+            if not s.disposition & av.stream.Disposition.attached_pic
+        ]
+        if not streams:
+            kinds = ", ".join(sorted({s.type for s in self.container.streams})) or "nothing"
+            raise SourceError(f"{self._path}: has no video stream (it holds {kinds})")
+        stream = streams[0]
+        context = stream.codec_context
+        if context is None or not context.width or not context.height:
+            raise SourceError(f"{self._path}: its video cannot be decoded; it may be cut short")
+        if context.width * context.height > self._config.max_pixels:
+            raise SourceError(
+                f"{self._path}: {context.width}×{context.height} pixels are more than "
+                f"source.max_pixels {self._config.max_pixels}; raise it if the file is trusted"
+            )
+        return stream
+
+    def _describe(self) -> SourceInfo:
+        stream, context = self._stream, self._stream.codec_context
+        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        return SourceInfo(
+            name=redacted(str(self._path)),
+            width=context.width,
+            height=context.height,
+            rate=Fraction(rate),
+            time_base=stream.time_base,
+            codec=context.name,
+            rgb=is_rgb(context.format),
+            expected_frames=self._expected_frames(Fraction(rate)),
+            start=exact(self._config.start) or Fraction(0),
+            pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
+            colour=(
+                context.color_primaries,
+                context.color_trc,
+                context.colorspace,
+                context.color_range,
+            ),
+        )
+
+    def _duration(self) -> Fraction | None:
+        """Seconds that the headers promise, of the video stream if they say so."""
+        if self._stream.duration:
+            seconds = Fraction(self._stream.duration * self._stream.time_base)
+            whole = self.container.duration  # without what an edit list leaves out
+            return min(seconds, Fraction(whole, av.time_base)) if whole else seconds
+        if told := clock_time(self._stream.metadata.get("DURATION", "")):  # .mkv
+            return told
+        if self.container.duration:
+            return Fraction(self.container.duration, av.time_base)
+        return None
+
+    def _tolerance(self, frames: int) -> float:
+        """Seconds that the end may be missing: little where the headers are exact."""
+        told = clock_time(self._stream.metadata.get("DURATION", "")) is not None
+        whole = not self._config.start and self._config.end is None
+        few = whole and 0 < frames < self._stream.frames - 1
+        return max(0.1, 2.5 / float(self.info.rate)) if told or few else _TOLERANCE
+
+    def _expected_frames(self, rate: Fraction) -> int | None:
+        duration = self._duration()
+        begin, end = self._config.start or 0, self._config.end
+        if not begin and end is None and self._stream.frames:
+            return int(self._stream.frames)
+        if duration is None:
+            return None
+        seconds = min(float(duration), end if end is not None else float("inf")) - begin
+        return max(0, round(seconds * float(rate)))
+
+    def _decoded(self) -> Iterator[tuple[Any, str]]:
+        """Decoded frames with their status; keeps companion packets aside as they come."""
+        damaged = False
+        for packet in self._packets():
+            if packet.stream is not self._stream:
+                if self._is_copied(packet):
+                    self._pending.append(packet)
+                continue
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                self.damaged_packets += 1
+                damaged = True
+                continue
+            for frame in decoded:
+                status = "corrupt" if frame.is_corrupt else "damaged" if damaged else "ok"
+                damaged = False
+                yield frame, status
+
+    def _is_copied(self, packet: Any) -> bool:
+        """Is it of a companion, and before the end asked for?"""
+        if not packet.size or packet.stream not in self.companions:
+            return False
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        end = self._config.end
+        return end is None or stamp is None or float(stamp * packet.time_base) < end
+
+    def _packets(self) -> Iterator[Any]:
+        """All packets; reading goes on behind a damaged place, unless nothing comes any more."""
+        failures = 0
+        while failures < _READ_TRIES:
+            try:
+                for packet in self.container.demux():
+                    failures = 0
+                    yield packet
+            except av.error.FFmpegError as exc:
+                failures += 1
+                self.damaged_packets += 1
+                self._read_error = exc.strerror or str(exc)
+            else:
+                if not failures:
+                    self._read_error = ""
+                return
+        yield from self._flush()
+
+    def _flush(self) -> Iterator[Any]:
+        """An empty packet makes the decoder give what it still holds after a reading error."""
+        packet = av.Packet()
+        packet.stream = self._stream
+        yield packet
+
+    def _frame(self, decoded: Any, seen: Seen, status: str) -> Frame:
+        decoded, status = self._as_the_first(decoded, status)
+        picture = self._converter.picture(decoded, self.info.pixel_aspect)
+        companions, self._pending = tuple(self._pending), []
+        return Frame(
+            index=seen.index,
+            time=seen.time,
+            duration=seen.duration,
+            picture=picture,
+            image=partial(self._converter.image, decoded, picture),
+            status=status,
+            companions=companions,
+        )
+
+    def _as_the_first(self, decoded: Any, status: str) -> tuple[Any, str]:
+        """A film has one size and one pixel format: the first frame's."""
+        looks = decoded.width, decoded.height, decoded.format.name
+        self._looks = self._looks or looks
+        width, height, form = self._looks
+        if looks == self._looks:
+            return decoded, status
+        if looks[:2] != (width, height):
+            status = "resized" if status == "ok" else status
+            note = f"{self._path}: changes its size; all frames are brought to {width}×{height}"
+            if note not in self.notes:
+                self.notes.append(note)
+        return self._resizer.reformat(decoded, width=width, height=height, format=form), status
+
+    def _time(self, decoded: Any, status: str) -> tuple[Fraction, str]:
+        """pts × time_base; where that is missing or runs backwards, a time just after the last."""
+        base = decoded.time_base or self.info.time_base
+        time = None if decoded.pts is None else decoded.pts * base
+        if time is not None and (self._last is None or time > self._last.time):
+            return time, status
+        if self._last is None:
+            return Fraction(0), status
+        step = self._last.duration or 1 / self.info.rate
+        ticks = max(1, round(step / self.info.time_base))
+        repaired = self._last.time + ticks * self.info.time_base
+        return repaired, "time repaired" if status == "ok" else status
+
+    def _check_complete(self) -> None:
+        """FFmpeg ends a cut .mkv without an error: compare with what the headers promise."""
+        if self._last is None:
+            if self._config.start:
+                raise SourceError(
+                    f"{self._path}: has no frame after source.start {self._config.start} s"
+                )
+            raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
+        reached = self._last.time + self._last.duration
+        begin = (self._stream.start_time or 0) * self.info.time_base
+        promised = self._duration()
+        missing = 0 if promised is None else float(begin + promised - reached)
+        if self._read_error or missing > self._tolerance(self._last.index + 1):
+            lost = f", {missing:.1f} s before its end" if missing > 0 else ""
+            why = f" ({self._read_error})" if self._read_error else ""
+            raise SourceCutShort(
+                f"{self._path}: is cut short{lost}{why}; all {self._last.index + 1} frames "
+                "that could be read were processed"
+            )
+
+
+def _before(begin: Begin) -> int:
+    """Where to seek for it, in FFmpeg's own ticks: a second earlier, for open groups' sake."""
+    return int((float(begin.time) - 1) * av.time_base)

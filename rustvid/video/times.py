@@ -1,0 +1,35 @@
+"""Times as people, tables and containers write them, exact."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is remembered of the last frame: see Frame."""
+
+    index: int
+    time: Fraction
+    duration: Fraction
+
+
+def time_text(seconds: Fraction) -> str:
+    """A time as the table has it."""
+    return f"{float(seconds):.6f}"
+
+
+def exact(seconds: float | None) -> Fraction | None:
+    """The decimal fraction that a person meant: 0.2 s is 1/5, which the float 0.2 is not."""
+    return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
+
+
+def clock_time(text: str) -> Fraction | None:
+    """hh:mm:ss.fff as seconds."""
+    found = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", text.strip("\0 "))
+    if not found:
+        return None
+    hours, minutes, rest = found.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + Fraction(rest)

@@ -1,0 +1,178 @@
+"""Many files: one network, one table, and a file that fails does not stop the others."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import media
+import pytest
+from fakes import ColourModel, quick
+
+from rustvid import pipeline
+from rustvid.batch import COLUMNS, Job, exit_code, jobs_of, lines, run_all
+from rustvid.cli import main
+from rustvid.config import Config
+from rustvid.errors import Interrupted, SourceError, UsageError
+from rustvid.frames import Measured
+from rustvid.pipeline import Progress
+from rustvid.report.summary import Summary
+
+pytestmark = pytest.mark.usefixtures("no_leftovers")
+SIZE = (96, 72)
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def flight(tmp_path: Path) -> Path:
+    """a.mp4, b.mp4 (garbage), low/c.mkv, and what is no video."""
+    folder = tmp_path / "flight"
+    (folder / "low").mkdir(parents=True)
+    media.clip(folder / "a.mp4", frames=12, size=SIZE)
+    media.text_file(folder / "b.mp4")
+    media.clip(folder / "low" / "c.mkv", frames=9, size=SIZE)
+    media.text_file(folder / "notes.txt")
+    return folder
+
+
+def wanted(folder: Path, *assignments: str) -> Config:
+    return quick(f"output.folder={json.dumps(str(folder))}", *assignments)
+
+
+def quiet(job: Job) -> Progress:
+    return lambda result, expected: None
+
+
+def run(config: Config, jobs: list[Job]) -> list[Summary]:
+    return run_all(config, jobs, quiet, lambda job, summary: None, ColourModel())
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "summary.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_folder_is_done_with_all_below_and_a_failure_stops_nothing(
+    flight: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    config = wanted(results)
+    jobs = jobs_of([str(flight)], config)
+    summaries = run(config, jobs)
+    assert names(results) == [
+        "a.csv",
+        "a.mp4",
+        "low/c.csv",
+        "low/c.mkv",
+        "settings.json",
+        "summary.csv",
+    ]
+    rows = table(results)
+    assert tuple(rows[0]) == COLUMNS
+    assert [(Path(r["input"]).name, r["exit_code"], r["frames"]) for r in rows] == [
+        ("a.mp4", "0", "12"),
+        ("b.mp4", "3", "0"),
+        ("c.mkv", "0", "9"),
+    ]
+    assert "cannot be opened as video" in rows[1]["exit_reason"] and rows[1]["output"] == ""
+    assert exit_code(summaries) == 6 and lines(jobs, summaries)[-1] == "3 files, 1 failed"
+
+
+def test_resume_leaves_out_what_is_complete(flight: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    jobs = jobs_of([str(flight)], wanted(results))
+    run(wanted(results), jobs)
+    before = (results / "a.mp4").stat().st_mtime_ns
+    (flight / "b.mp4").unlink()
+    media.clip(flight / "b.mp4", frames=5, size=SIZE)
+    summaries = run(wanted(results, "output.resume=true"), jobs)
+    assert [s.exit_code for s in summaries] == [0, 0, 0] and exit_code(summaries) == 0
+    assert [s.frames for s in summaries] == [12, 5, 9]
+    assert (results / "a.mp4").stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match=r"render\.opacity was 0\.25 and is 0\.9"):
+        run(wanted(results, "output.resume=true", "render.opacity=0.9"), jobs)
+
+
+def test_an_interruption_stops_all_and_resume_goes_on(flight: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    jobs = jobs_of([str(flight / "low"), str(flight / "a.mp4")], wanted(results))
+
+    def stopping(job: Job) -> Progress:
+        def stop(result: Measured, expected: int | None) -> None:
+            if result.frame.index == 5:
+                raise Interrupted(signal.SIGTERM)
+
+        return stop
+
+    summaries = run_all(wanted(results), jobs, stopping, lambda job, s: None, ColourModel())
+    assert exit_code(summaries) == 143 and len(summaries) == 1
+    assert "1 not begun" in lines(jobs, summaries)[-1]
+    again = run(wanted(results, "output.resume=true"), jobs)
+    assert [s.frames for s in again] == [9, 12] and exit_code(again) == 0
+
+
+def test_patterns_files_and_names_that_meet(tmp_path: Path) -> None:
+    for name in ("x/a.mp4", "y/a.mp4", "x/b.mov", "x/b.mp4", "x/c.avi"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    config = wanted(tmp_path / "r")
+    jobs = jobs_of([str(tmp_path / "x" / "*.m*"), str(tmp_path / "y"), str(tmp_path / "x")], config)
+    told = {str(j.input.relative_to(tmp_path)): j.output.name for j in jobs}
+    assert told == {
+        "x/a.mp4": "a.mp4",
+        "x/b.mov": "b.mov",
+        "x/b.mp4": "b.mp4",
+        "y/a.mp4": "a-mp4.mp4",
+        "x/c.avi": "c.mp4",
+    }
+    with pytest.raises(SourceError, match="no such file or folder"):
+        jobs_of([str(tmp_path / "z*.mp4")], config)
+
+
+def test_the_results_in_the_folder_itself_are_not_inputs(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "r" / "a.mp4").touch()
+    jobs = jobs_of([str(tmp_path)], wanted(tmp_path / "r"))
+    assert [job.input.name for job in jobs] == ["a.mp4"]
+
+
+def test_the_command_line_loads_one_network_for_all(
+    flight: Path, tmp_path: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def model(*_: object) -> ColourModel:
+        made.append(1)
+        return ColourModel()
+
+    monkeypatch.setattr(pipeline, "Model", model)
+    given = ["--set", "refine.size=96", "--set", "refine.method=student", "--workers", "0"]
+    words = [str(flight / "*.mp4"), str(flight / "low"), "--out-dir", str(tmp_path / "r"), *given]
+    assert main(words) == 6
+    told = capsys.readouterr().err
+    assert len(made) == 1 and "3 files, 1 failed" in told
+    assert f"wrote {tmp_path / 'r' / 'a.mp4'}" in told
+
+
+def test_wrong_calls_are_told(flight: Path, tmp_path: Path, capsys: Told) -> None:
+    out = str(tmp_path / "o.mp4")
+    for words, says in (
+        ([str(flight / "a.mp4"), str(flight / "b.mp4"), "--out", out], "add --out-dir DIR"),
+        ([str(flight), "--out-dir", str(tmp_path / "r"), "--out", out], "leave out --out"),
+    ):
+        assert main(words) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told(flight: Path, tmp_path: Path) -> None:
+    config = wanted(flight / "notes.txt" / "r")
+    with pytest.raises(Exception, match="cannot be made"):
+        run(replace(config), [Job(flight / "a.mp4", flight / "notes.txt" / "r" / "a.mp4")])
