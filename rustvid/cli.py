@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rustvid import __version__
+from rustvid.bench.arguments import add_bench
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
 from rustvid.training.arguments import add_evaluate, add_tune
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
-COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune")
+COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune", "bench")
+
+_PRESETS = ("default", "realtime", "paper")  # that bench measures
 
 _EPILOG = """\
 examples:
@@ -114,6 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(handler=_train)
     add_evaluate(commands, _add_configuration, _evaluate_classify, _evaluate_segment)
     add_tune(commands, _add_configuration, _tune)
+    add_bench(commands, _bench)
     return parser
 
 
@@ -384,4 +388,30 @@ def _tune(options: argparse.Namespace) -> int:
     config = _configuration_of_model(options)
     found = tune(_sets(options), config, options.trials, options.pictures)
     _print(f"{found.text}\nwrote {found.write(Path(options.out))}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    if options.compare:
+        from rustvid.bench.compare import compare
+
+        old, new = map(Path, options.compare)
+        found = compare(old, new, options.share)
+        _print(found.text(options.markdown))
+        return int(bool(found.slower))
+    from rustvid.bench.machine import write_json
+    from rustvid.bench.suite import bench, plan_for
+    from rustvid.bench.tables import report
+
+    presets = {name: load(config_path(name), Config()) for name in _PRESETS}
+    plan = plan_for(presets, options.quick, options.rounds)
+    out = Path(options.json) if options.json else None
+    if out and not out.parent.is_dir():
+        raise SinkError(f"{out.parent}: no such folder for {out.name}; create it first")
+    film = Path(options.input) if options.input else None
+    result = bench(film, plan, _tell)
+    _print(report(result, options.markdown))
+    if out:
+        write_json(out, result)
+        _tell(f"wrote {out}")
     return 0

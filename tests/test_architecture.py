@@ -23,14 +23,15 @@ LAYERS = (
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"preflight"},
     {"pipeline"},
-    {"training", "bench", "demo", "progress"},
+    {"training", "demo", "progress"},
+    {"bench"},
     {"cli"},
     {"__main__"},
 )
 HEAVY = {"numpy", "av", "cv2", "tensorflow", "keras", "sklearn", "scipy", "rich"}
 # Who may name what, as in pyproject's per-file-ignores.
 OWNERS = {
-    "av": ("video/*", "training/*", "demo.py"),
+    "av": ("video/*", "training/*", "bench/*", "demo.py"),
     "keras": (
         "method/network.py",
         "method/efficientnet.py",
@@ -38,15 +39,16 @@ OWNERS = {
         "method/classify.py",
         "method/localise.py",
         "training/*",
+        "bench/contestants.py",
     ),
     "tensorflow": ("training/*",),
     "pydensecrf": ("method/refine/crf.py",),
     "sklearn": ("method/refine/kmeans.py", "training/*"),
     "multiprocessing": ("workers.py",),
     "concurrent": ("workers.py",),
-    "subprocess": (),
-    "rich": ("progress.py", "training/tables.py"),
-    "argparse": ("cli.py", "training/*"),
+    "subprocess": ("bench/rounds.py",),
+    "rich": ("progress.py", "report/tables.py", "training/tables.py"),
+    "argparse": ("cli.py", "training/*", "bench/arguments.py"),
     "yaml": ("config.py",),
     "csv": ("report/csv.py", "training/*"),
 }
