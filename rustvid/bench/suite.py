@@ -92,7 +92,7 @@ def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="rustvid-bench-") as name:
         folder = Path(name)
         films = {film.name: film} if film else dict(_synthetic(plan, folder, say))
-        described = {size: _described(path) for size, path in films.items()}
+        told = {size: described(path) for size, path in films.items()}
         first = next(iter(films))
         contestants = [
             one
@@ -105,14 +105,14 @@ def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
         results = compete(contestants, plan.rounds, plan.tries, folder, say)
     return {
         "machine": machine.facts(),
-        "films": described,
+        "films": told,
         "notes": _NOTES,
         "precision": found["precision"],
         "stages": {
             label: _stage(runs, found["empty"].get(label))
             for label, runs in found["seconds"].items()
         },
-        "contestants": {one.name: summarised(one, results, described) for one in contestants},
+        "contestants": {one.name: summarised(one, results, told) for one in contestants},
     }
 
 
@@ -167,7 +167,8 @@ def _synthetic(plan: Plan, folder: Path, say: Said) -> Iterator[tuple[str, Path]
         yield name, demo.write(folder / f"{name}.mp4", size=size, seconds=plan.seconds)
 
 
-def _described(film: Path) -> dict[str, Any]:
+def described(film: Path) -> dict[str, Any]:
+    """What the JSON says of a film; raises SourceError for one that cannot be read."""
     with open_source(str(film), (572, 572), SourceConfig()) as source:
         info: SourceInfo = source.info
     if source.container is None:

@@ -50,9 +50,8 @@ def report(result: dict[str, Any], as_markdown: bool = False) -> str:
 
 def _machine(result: dict[str, Any]) -> Iterator[list[str]]:
     facts = result["machine"]
-    yield ["processor", facts["processor"]]
-    yield ["cores", str(facts["cores"])]
-    yield ["memory", f"{facts['memory_gb']} GB"]
+    whole = f"{facts['processor']}, {facts['cores']} cores, {facts['memory_gb']} GB of memory"
+    yield ["processor", whole]
     driver = f", driver {facts['gpu_driver']}" if facts.get("gpu_driver") else ""
     yield ["GPU", (", ".join(facts["gpus"]) + driver) if facts.get("gpus") else "none"]
     yield ["system", f"{facts['system']}, Python {facts['python']}"]
@@ -62,7 +61,7 @@ def _machine(result: dict[str, Any]) -> Iterator[list[str]]:
 
 def _stages(result: dict[str, Any]) -> Iterator[list[str]]:
     facts = result["machine"]
-    here = ", ".join([*facts.get("gpus", ()), f"{facts['cores']} cores, {facts['processor']}"])
+    here = ", ".join([*facts.get("gpus", ()), f"{facts['processor']}, {facts['cores']} cores"])
     for label, stage in result["stages"].items():
         yield [here, label, f"{stage['median']:.4f}", f"{stage['p90']:.4f}"]
         here = ""
