@@ -21,6 +21,7 @@ from rustvid import __version__
 from rustvid.bench.arguments import add_bench
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
+from rustvid.presets import config_path
 from rustvid.training.arguments import add_evaluate, add_tune
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune", "bench")
-
-_PRESETS = ("default", "realtime", "paper")  # that bench measures
 
 _EPILOG = """\
 examples:
@@ -183,20 +182,6 @@ def _named(flag: str, config: Config, assignment: str) -> Config:
         return apply(config, assignment)
     except ConfigError as exc:
         raise ConfigError(str(exc).replace("--set:", f"{flag}:", 1)) from exc
-
-
-def config_path(name: str) -> Path:
-    """A path, or the shipped configuration of that name."""
-    if name.endswith((".yaml", ".yml")):
-        return Path(name)
-    package = Path(__file__).parent
-    installed, checkout = package / "configs", package.parent / "configs"
-    folder = installed if installed.is_dir() else checkout
-    shipped = folder / f"{name}.yaml"
-    if not shipped.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        raise ConfigError(f"--config {name}: not a .yaml file nor one of {known}")
-    return shipped
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -392,26 +377,8 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    if options.compare:
-        from rustvid.bench.compare import compare
+    from rustvid.bench.command import command
 
-        old, new = map(Path, options.compare)
-        found = compare(old, new, options.share)
-        _print(found.text(options.markdown))
-        return int(bool(found.slower))
-    from rustvid.bench.machine import write_json
-    from rustvid.bench.suite import bench, plan_for
-    from rustvid.bench.tables import report
-
-    presets = {name: load(config_path(name), Config()) for name in _PRESETS}
-    plan = plan_for(presets, options.quick, options.rounds)
-    out = Path(options.json) if options.json else None
-    if out and not out.parent.is_dir():
-        raise SinkError(f"{out.parent}: no such folder for {out.name}; create it first")
-    film = Path(options.input) if options.input else None
-    result = bench(film, plan, _tell)
-    _print(report(result, options.markdown))
-    if out:
-        write_json(out, result)
-        _tell(f"wrote {out}")
-    return 0
+    text, code = command(options, _tell)
+    _print(text)
+    return code

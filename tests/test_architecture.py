@@ -18,7 +18,7 @@ FILES = sorted((ROOT / "rustvid").rglob("*.py"))
 # A module may import only from the lines above its own, and from its own package.
 LAYERS = (
     {"errors"},
-    {"config", "frames", "threads"},
+    {"config", "frames", "presets", "threads"},
     {"motion"},
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"preflight"},
@@ -48,7 +48,7 @@ OWNERS = {
     "concurrent": ("workers.py",),
     "subprocess": ("bench/rounds.py",),
     "rich": ("progress.py", "report/tables.py", "training/tables.py"),
-    "argparse": ("cli.py", "training/*", "bench/arguments.py"),
+    "argparse": ("cli.py", "training/*", "bench/arguments.py", "bench/command.py"),
     "yaml": ("config.py",),
     "csv": ("report/csv.py", "training/*"),
 }

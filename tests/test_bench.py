@@ -20,6 +20,7 @@ from rustvid.bench.suite import Plan, bench, ninety, plan_for
 from rustvid.bench.tables import report
 from rustvid.config import Config, load
 from rustvid.errors import UsageError
+from rustvid.presets import config_path
 
 Told = pytest.CaptureFixture[str]
 
@@ -33,7 +34,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(film: Path) -> dict[str, Any]:
     """Measured for real, each stage twice, each contestant once."""
-    realtime = load(cli.config_path("realtime"), Config())
+    realtime = load(config_path("realtime"), Config())
     own = replace(fakes.quick(), refine=Config().refine)
     plan = Plan(
         presets={"default": own, "realtime": realtime},
@@ -120,7 +121,7 @@ def test_the_tables_say_it_all(result: dict[str, Any]) -> None:
 
 
 def test_which_presets_take_which_models(film: Path, tmp_path: Path) -> None:
-    presets = {name: load(cli.config_path(name), Config()) for name in ("default", "paper")}
+    presets = {name: load(config_path(name), Config()) for name in ("default", "paper")}
     found = list(suite._contestants(plan_for(presets, False, None), film, tmp_path, "film", ""))
     raced = {one.name: one for one in found if one.kind == "pipeline"}
     assert set(raced) == {
