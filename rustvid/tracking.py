@@ -180,12 +180,12 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
     """
     if back is None or forth is None:  # a cut
         return _LEADS_NOWHERE
-    there = fetched(np.concatenate([way, forth], axis=-1), back)
-    whole = np.empty_like(way)
-    np.add(back, there[..., :2], out=whole[..., :2])
-    x, y = _both(back + there[..., 3:])
-    np.add(there[..., 2], x * x + y * y, out=whole[..., 2])
-    return whole
+    there = fetched(cv2.merge([way, forth]).astype(np.float32, copy=False), back)
+    way_x, way_y, error, forth_x, forth_y = cv2.split(there)
+    back_x, back_y = _both(back)
+    x, y = back_x + forth_x, back_y + forth_y
+    whole = cv2.merge([back_x + way_x, back_y + way_y, error + (x * x + y * y)])
+    return whole.astype(np.float32, copy=False)
 
 
 def trust(way: Way) -> NDArray[np.float32]:
