@@ -213,3 +213,23 @@ def test_what_cannot_be_compared_is_said(
 def test_bad_arguments(arguments: list[str], code: int, said: str, capsys: Told) -> None:
     assert cli.main(["bench", *arguments]) == code
     assert said in capsys.readouterr().err
+
+
+# --- without a film of one's own
+
+
+def test_synthetic_films_of_every_size(tmp_path: Path) -> None:
+    presets = {"default": Config(), "realtime": load(config_path("realtime"), Config())}
+    plan = Plan(presets, seconds=0.2, sizes={"big": (128, 96), "small": (64, 64)})
+    films = dict(suite._synthetic(plan, tmp_path, lambda _: None))
+    assert [suite.described(film)["size"] for film in films.values()] == [[128, 96], [64, 64]]
+    whole = list(suite._contestants(plan, films["big"], tmp_path, "big", ""))
+    other = list(suite._contestants(plan, films["small"], tmp_path, "small", "small"))
+    assert [one.name for one in other] == [
+        *("transcode, small", "transcode, as realtime, small"),
+        *("default, rustvid-student, small", "realtime, rustvid-student, small"),
+    ]
+    assert {dict(one.facts)["film"] for one in other} == {"small"}
+    assert {one.encoder for one in other} == {one.name for one in other[:2]}
+    names = [one.name for one in (*whole, *other)]
+    assert len(names) == len(set(names))  # results are kept by name
