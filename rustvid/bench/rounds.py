@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,8 @@ def _in_a_process(
     paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(paths)}
     peak = 0
+    # SIGTERM too is to end the child, and to remove the folder
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (
         log.open("w", encoding="utf-8") as errors,
         subprocess.Popen(command, stdout=errors, stderr=errors, env=quiet) as child,
@@ -101,6 +104,7 @@ def _in_a_process(
                 time.sleep(_INTERVAL)
         finally:
             child.terminate()
+            signal.signal(signal.SIGTERM, before)
     if child.returncode:
         said = log.read_text(encoding="utf-8").strip()
         raise ChildFailed(f"bench: {name} ended with exit code {child.returncode}: {said[-2000:]}")
