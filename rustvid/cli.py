@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rustvid import __version__
+from rustvid.bench.arguments import add_bench
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
+from rustvid.presets import config_path
 from rustvid.redact import MASK, redacted
 from rustvid.training.arguments import add_evaluate, add_tune
 
@@ -33,7 +35,7 @@ C = TypeVar("C")
 
 _TEXTS = ("output.", "model.", "events.", "status.")  # sections whose shortcuts take text as it is
 
-COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune")
+COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune", "bench")
 
 _EPILOG = """\
 examples:
@@ -144,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(handler=_train)
     add_evaluate(commands, _add_configuration, _evaluate_classify, _evaluate_segment)
     add_tune(commands, _add_configuration, _tune)
+    add_bench(commands, _bench)
     return parser
 
 
@@ -220,20 +223,6 @@ def _named(flag: str, config: Config, assignment: str) -> Config:
         return apply(config, assignment)
     except ConfigError as exc:
         raise ConfigError(str(exc).replace("--set:", f"{flag}:", 1)) from exc
-
-
-def config_path(name: str) -> Path:
-    """A path, or the shipped configuration of that name."""
-    if name.endswith((".yaml", ".yml")):
-        return Path(name)
-    package = Path(__file__).parent
-    installed, checkout = package / "configs", package.parent / "configs"
-    folder = installed if installed.is_dir() else checkout
-    shipped = folder / f"{name}.yaml"
-    if not shipped.is_file():
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        raise ConfigError(f"--config {name}: not a .yaml file nor one of {known}")
-    return shipped
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -507,3 +496,11 @@ def _tune(options: argparse.Namespace) -> int:
     found = tune(_sets(options), config, options.trials, options.pictures)
     _print(f"{found.text}\nwrote {found.write(Path(options.out))}")
     return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from rustvid.bench.command import command
+
+    text, code = command(options, _tell)
+    _print(text)
+    return code

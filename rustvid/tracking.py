@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -185,15 +186,19 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
     """
     if back is None or forth is None:  # a cut
         return _LEADS_NOWHERE
-    there = fetched(np.concatenate([way, forth], axis=-1), back)
-    error = ((back + there[..., 3:]) ** 2).sum(axis=-1, keepdims=True)
-    return np.concatenate([back + there[..., :2], there[..., 2:3] + error], axis=-1)
+    there = fetched(cv2.merge([way, forth]).astype(np.float32, copy=False), back)
+    way_x, way_y, error, forth_x, forth_y = cv2.split(there)
+    back_x, back_y = _both(back)
+    x, y = back_x + forth_x, back_y + forth_y
+    whole = cv2.merge([back_x + way_x, back_y + way_y, error + (x * x + y * y)])
+    return whole.astype(np.float32, copy=False)
 
 
 def trust(way: Way) -> NDArray[np.float32]:
     """(286, 286) float32 in [0, 1]: how much the way's end says about each pixel."""
-    end = way[..., :2] + _PLACES
-    inside = ((end >= -_MARGIN) & (end <= FLOW_SIZE - 1 + _MARGIN)).all(axis=-1)
+    x, y = _both(way[..., :2] + _PLACES)
+    low, high = -_MARGIN, FLOW_SIZE - 1 + _MARGIN
+    inside = (x >= low) & (x <= high) & (y >= low) & (y <= high)
     weight = np.exp(way[..., 2] * np.float32(-np.log(2) / _TOLERANCE**2))
     return np.where(inside, weight, 0).astype(np.float32)
 
@@ -207,13 +212,26 @@ def blended(parts: list[tuple[NDArray[np.uint8], Way, NDArray[np.float32]]]) -> 
     if not any(mask.any() for mask, _, _ in parts):
         return np.zeros(shape, np.uint8)
     size = shape[0]
-    here = places(size)
+    here = _places(size)
     votes = np.zeros(shape, np.float32)  # above 0: corroded
     for mask, way, weight in parts:
         ends = cv2.resize(way[..., :2], (size, size)) * np.float32(size / FLOW_SIZE) + here
         soft = remapped(mask * np.float32(2), ends) - 1
         votes += soft * cv2.resize(weight, (size, size))
     return (votes > 0).astype(np.uint8)
+
+
+def _both(pairs: Flow) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """x and y apart: NumPy takes ten times as long to reduce an axis of two."""
+    x, y = cv2.split(pairs)
+    return x, y  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=4)
+def _places(size: int) -> NDArray[np.float32]:
+    made = places(size)
+    made.flags.writeable = False  # shared by all who ask
+    return made
 
 
 _PLACES = places(FLOW_SIZE)

@@ -19,7 +19,7 @@ FILES = sorted((ROOT / "rustvid").rglob("*.py"))
 LAYERS = (
     {"redact"},
     {"errors"},
-    {"config", "frames", "threads"},
+    {"config", "frames", "presets", "threads"},
     {"motion"},
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"journal", "limits"},
@@ -28,14 +28,15 @@ LAYERS = (
     {"outputs"},
     {"pipeline"},
     {"live"},
-    {"training", "batch", "bench", "demo", "progress"},
+    {"training", "batch", "demo", "progress"},
+    {"bench"},
     {"cli"},
     {"__main__"},
 )
 HEAVY = {"numpy", "av", "cv2", "tensorflow", "keras", "sklearn", "scipy", "rich"}
 # Who may name what, as in pyproject's per-file-ignores.
 OWNERS = {
-    "av": ("video/*", "training/*", "demo.py"),
+    "av": ("video/*", "training/*", "bench/*", "demo.py"),
     "keras": (
         "method/network.py",
         "method/efficientnet.py",
@@ -43,17 +44,18 @@ OWNERS = {
         "method/classify.py",
         "method/localise.py",
         "training/*",
+        "bench/contestants.py",
     ),
     "tensorflow": ("training/*",),
     "pydensecrf": ("method/refine/crf.py",),
     "sklearn": ("method/refine/kmeans.py", "training/*"),
     "multiprocessing": ("workers.py",),
     "concurrent": ("workers.py",),
-    "subprocess": ("live/deliver.py",),
+    "subprocess": ("live/deliver.py", "bench/rounds.py"),
     "prometheus_client": ("live/metrics.py",),
     "ctypes": ("redact.py",),
-    "rich": ("progress.py", "training/tables.py"),
-    "argparse": ("cli.py", "training/*"),
+    "rich": ("progress.py", "report/tables.py", "training/tables.py"),
+    "argparse": ("cli.py", "training/*", "bench/arguments.py", "bench/command.py"),
     "yaml": ("config.py",),
     "csv": ("report/csv.py", "training/*"),
 }

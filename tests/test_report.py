@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -76,6 +77,29 @@ def test_no_rust_is_no_region() -> None:
 
 def test_rust_everywhere_is_one_region_of_the_whole_frame() -> None:
     assert area_of(np.ones((5, 7), np.uint8)) == Area(35, 1.0, 1, 35)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_of_many_regions(seed: int) -> None:
+    noise = np.random.default_rng(seed).random((270, 480), np.float32)
+    mask = (cv2.GaussianBlur(noise, (0, 0), 3) > 0.5 + 0.02 * seed).astype(np.uint8)
+    count, _, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    found = area_of(mask)
+    assert count > 10 and found.regions == count - 1
+    assert found.largest == statistics[1:, cv2.CC_STAT_AREA].max()
+
+
+def test_more_regions_than_sixteen_bits_can_number() -> None:
+    mask = np.zeros((600, 600), np.uint8)
+    mask[::2, ::2] = 1  # 90,000 dots
+    mask[0, :5] = 1
+    assert area_of(mask) == Area(90_002, 90_002 / 360_000, 89_998, 5)
+
+
+def test_more_pixels_than_float32_counts() -> None:
+    mask = np.ones((4100, 4100), np.uint8)
+    mask[1, :] = 0
+    assert area_of(mask).largest == 4098 * 4100 > 2**24
 
 
 def test_a_mask_of_the_right_size_is_kept_as_it_is() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +27,8 @@ def enlarged(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint
     if min(shape) > max(mask.shape):
         smooth = cv2.GaussianBlur(smooth, (0, 0), 0.7).astype(np.uint8, copy=False)
     smooth = cv2.resize(smooth, (width, height)).astype(np.uint8, copy=False)
-    _, binary = cv2.threshold(smooth, 127, 1, cv2.THRESH_BINARY)
-    return binary.astype(np.uint8, copy=False)
+    cv2.threshold(smooth, 127, 1, cv2.THRESH_BINARY, dst=smooth)
+    return smooth
 
 
 def area_of(mask: NDArray[np.uint8]) -> Area:
@@ -34,12 +37,17 @@ def area_of(mask: NDArray[np.uint8]) -> Area:
     if pixels == 0:
         return Area(0, 0.0, 0, 0)
     left, top, width, height = cv2.boundingRect(mask)
-    piece = mask[top : top + height, left : left + width]
-    count, _ = cv2.connectedComponentsWithAlgorithm(piece, 8, cv2.CV_32S, cv2.CCL_BBDT)
-    largest = pixels
-    if count > 2:  # one region's size is known: the statistics take five times as long
-        _, _, statistics, _ = cv2.connectedComponentsWithStatsWithAlgorithm(
-            piece, 8, cv2.CV_32S, cv2.CCL_BBDT
-        )
-        largest = int(statistics[1:, cv2.CC_STAT_AREA].max())
-    return Area(pixels, pixels / mask.size, count - 1, largest)
+    count, labels = cv2.connectedComponentsWithAlgorithm(
+        mask[top : top + height, left : left + width], 8, cv2.CV_32S, cv2.CCL_BBDT
+    )
+    return Area(pixels, pixels / mask.size, count - 1, int(_sizes(labels, count)[1:].max()))
+
+
+def _sizes(labels: NDArray[Any], count: int) -> NDArray[Any]:
+    """How many pixels have each of the labels 0 … count - 1, of (h, w) int32."""
+    if count > 2**16 or labels.size > 2**24:  # more than a histogram of halves, in float32, holds
+        return np.bincount(labels.ravel(), minlength=count)
+    halves = labels.view(np.uint16).reshape(*labels.shape, 2)
+    low = 0 if sys.byteorder == "little" else 1  # the high one is 0: there are so few labels
+    # four times as fast as OpenCV's statistics, which also look for boxes and centroids
+    return cv2.calcHist([halves], [low], None, [count], [0, count]).ravel()

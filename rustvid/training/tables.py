@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from rustvid.report.tables import markdown as markdown  # card.py and the benchmarks ask here
+from rustvid.report.tables import rendered
 from rustvid.training.evaluate import ClassReport
 from rustvid.training.masks import FLOOR, MaskReport, SetReport
 
 T = TypeVar("T")
-Rows = list[list[str]]
 MASK_HEADER = (
     "set",
     "method",
@@ -41,30 +39,6 @@ def watched(items: Iterable[T], text: str, total: int | None = None) -> Iterator
     yield from track(
         items, text, total=total, console=console, disable=not console.is_terminal, transient=True
     )
-
-
-def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> str:
-    """A table as text, coloured if stdout is a terminal; figures to the right."""
-    table = Table(title=title, title_justify="left", caption=note, caption_justify="left")
-    words = [
-        not any(character.isdigit() for row in rows for character in row[i][:1])
-        for i in range(len(header))
-    ]
-    for name, is_text in zip(header, words, strict=True):
-        table.add_column(name, justify="left" if is_text else "right")
-    for row in rows:
-        table.add_row(*row)
-    terminal = sys.stdout.isatty()
-    text = io.StringIO()
-    width = None if terminal else 200
-    Console(file=text, force_terminal=terminal, width=width).print(table)
-    return text.getvalue().rstrip()
-
-
-def markdown(header: Sequence[str], rows: Rows) -> str:
-    """The same as Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 # --- photos with labels ----------------------------------------------------------------------
@@ -94,7 +68,7 @@ def class_report(report: ClassReport) -> str:
     return "\n".join(told)
 
 
-def source_rows(report: ClassReport) -> Rows:
+def source_rows(report: ClassReport) -> list[list[str]]:
     """A row a source, most photos first."""
     return [
         [name, str(c.total), str(c.positives), f"{c.accuracy:.3f}", str(c.fn), str(c.fp)]
@@ -124,7 +98,7 @@ def trust_line(report: SetReport) -> str:
     return f"{report.name}: {'; '.join(said)}" if said else ""
 
 
-def mask_rows(reports: Iterable[SetReport]) -> Rows:
+def mask_rows(reports: Iterable[SetReport]) -> list[list[str]]:
     """A row for every method on every set; of footage without rust there is no IoU."""
     return [
         _mask_row(found, label, report)

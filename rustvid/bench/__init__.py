@@ -1,0 +1,1 @@
+"""Measure RustVid on this machine: `rustvid bench`, and what the scripts in benchmarks/ share."""

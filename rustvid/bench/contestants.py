@@ -1,0 +1,152 @@
+"""What is raced: decoding, converting, transcoding, and pipelines of every configuration.
+
+Each runs once, in the process that calls it: rounds.py gives every one a process of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import keras
+import numpy as np
+
+from rustvid.bench.measurement import Kind, Measurement, stopwatch
+from rustvid.config import Config, OutputConfig, SourceConfig
+from rustvid.frames import Measured
+from rustvid.method import network
+from rustvid.method.classify import Answer, Model, Network
+from rustvid.method.models import Kind as ModelKind
+from rustvid.pipeline import run
+from rustvid.video import open_source
+from rustvid.video.encoders import ENCODERS, encoder_options
+
+KEY_FRAME_SECONDS = 2  # as the pipeline's sink, which loses no more than that in a crash
+IMAGE_SIZE = (572, 572)  # of the pictures for the network ("Workflow")
+RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
+
+
+class NullModel:
+    """Offers what rustvid.method.classify.Network asks for; says at once that a disc is rust."""
+
+    kind: ModelKind = "student"
+    name = "null"
+    digest = "0" * 64
+    precision = "none"
+    batch = 4
+    size = IMAGE_SIZE
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        rows, columns = np.mgrid[-1:1:286j, -1:1:286j]
+        disc = (rows**2 + columns**2 < 0.25).astype(np.float32)  # 20 % of the picture
+        self._answers = [
+            Answer(np.ones(count, np.float32), np.stack([disc] * count))
+            for count in range(1, self.batch + 1)
+        ]
+
+    def look(self, images: Sequence[Any]) -> Answer:
+        """The same answer for any 1 to `batch` pictures."""
+        return self._answers[len(images) - 1]
+
+
+def race(kind: Kind, config: Config, folder: Path) -> Measurement:
+    """Run one contestant over `config.input`, between `config.source.start` and `.end`.
+
+    folder: for what it writes
+    Decoding and converting read the whole film, whatever the configuration says.
+    """
+    film = Path(str(config.input))
+    if kind == "decode":
+        return decode(film)
+    if kind == "source":
+        return convert(film)
+    if kind == "transcode":
+        return transcode(film, folder / "transcoded.mp4", config.output)
+    output = replace(config.output, path=str(folder / "annotated.mp4"), overwrite=True)
+    return pipeline(replace(config, output=output), null=kind == "null")
+
+
+def decode(film: Path) -> Measurement:
+    """Decode only: PyAV, threads AUTO."""
+    result = Measurement()
+    with stopwatch(result), av.open(str(film)) as source:
+        source.streams.video[0].thread_type = "AUTO"
+        result.frames = sum(1 for _ in source.decode(video=0))
+    return result
+
+
+def convert(film: Path) -> Measurement:
+    """Decode as the pipeline's source does, and make the picture for the network."""
+    result = Measurement()
+    with stopwatch(result), open_source(str(film), IMAGE_SIZE, SourceConfig()) as source:
+        result.frames = sum(1 for frame in source.frames() if frame.image.size)
+    return result
+
+
+def transcode(film: Path, out: Path, config: OutputConfig) -> Measurement:
+    """Decode and encode as the pipeline would; the sound is copied. No video costs less."""
+    result = Measurement()
+    with stopwatch(result), av.open(str(film)) as source, av.open(str(out), "w") as sink:
+        video = source.streams.video[0]
+        video.thread_type = "AUTO"
+        options = encoder_options(config, "mp4", Fraction(video.average_rate or 25))
+        encoder: Any = ENCODERS[config.codec]
+        stream: Any = sink.add_stream(encoder, rate=video.average_rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, video.pix_fmt
+        stream.codec_context.time_base = video.time_base
+        stream.codec_context.gop_size = round(KEY_FRAME_SECONDS * (video.average_rate or 25))
+        copies = {s.index: sink.add_stream_from_template(s) for s in source.streams.audio}
+        for packet in source.demux(video, *source.streams.audio):
+            if packet.stream is video:
+                for frame in packet.decode():
+                    picture: Any = frame
+                    picture.pict_type = 0  # for the encoder to choose
+                    sink.mux(stream.encode(picture))
+                    result.frames += 1
+            elif packet.size:
+                packet.stream = copies[packet.stream.index]
+                sink.mux(packet)
+        sink.mux(stream.encode(None))
+    return result
+
+
+def pipeline(config: Config, null: bool = False) -> Measurement:
+    """The pipeline as configured; the model is loaded, and has looked once, before.
+
+    null: with a network and a refinement that cost nothing
+    """
+    began = time.perf_counter()
+    if null:
+        config = replace(config, refine=replace(config.refine, method="student"))
+    model = NullModel() if null else loaded(config)
+    blank = np.zeros((*model.size[::-1], 3), np.uint8)
+    model.look([blank] * model.batch)  # the first pass compiles
+    result = Measurement(load_s=time.perf_counter() - began, precision=model.precision)
+    refined = analysed = 0
+
+    def count(measured: Measured, expected: int | None) -> None:
+        nonlocal refined, analysed
+        refined += measured.evidence is not None
+        analysed += measured.analysed
+
+    with stopwatch(result):
+        summary = run(config, count, model)
+    summary.raise_for_error()
+    result.frames, result.refined, result.analysed = summary.frames, refined, analysed
+    result.stage_s = {stage: round(busy, 3) for stage, busy in summary.stages.items()}
+    return result
+
+
+def loaded(config: Config) -> Network:
+    """The model of a configuration; `RANDOM` weights are made where they are not there yet."""
+    path = Path(config.model.name)
+    if path.name == RANDOM and not path.exists():
+        keras.utils.set_random_seed(0)
+        network.save_weights(network.build(network.PAPER_FILTERS), path)  # He uniform
+    return Model(config.model, config.localise.score)

@@ -1,0 +1,235 @@
+"""`rustvid bench`: every figure is there, survives as JSON, and a slower one is noticed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fakes
+import media
+import pytest
+
+from rustvid import cli, demo
+from rustvid.bench import machine, suite
+from rustvid.bench.compare import compare
+from rustvid.bench.rounds import ChildFailed, Contestant, measured
+from rustvid.bench.suite import Plan, bench, ninety, plan_for
+from rustvid.bench.tables import report
+from rustvid.config import Config, load
+from rustvid.errors import UsageError
+from rustvid.presets import config_path
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench")
+    return demo.write(folder / "film.mp4", size=(160, 120), seconds=1)
+
+
+@pytest.fixture(scope="module")
+def result(film: Path) -> dict[str, Any]:
+    """Measured for real, each stage twice, each contestant once."""
+    realtime = load(config_path("realtime"), Config())
+    own = replace(fakes.quick(), refine=Config().refine)
+    plan = Plan(
+        presets={"default": own, "realtime": realtime},
+        models=(),
+        stage_models=("rustvid-student", "rustseg-lite"),
+        runs=2,
+        rounds=1,
+        tries=1,
+    )
+    steps: list[str] = []
+    found = bench(film, plan, steps.append)
+    assert "stages" in steps and sum("realtime, rustvid" in step for step in steps) == 1
+    return found
+
+
+@pytest.fixture
+def saved(result: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "old.json"
+    machine.write_json(path, result)
+    return path
+
+
+# --- what is measured
+
+
+def test_every_stage_of_the_paper_and_of_the_pipeline_is_measured(result: dict[str, Any]) -> None:
+    stages = result["stages"]
+    assert {label.partition(" (")[0] for label in stages} == {
+        *("Decode", "Convert for the network", "Classify + Localise", "Refine"),
+        *("End-to-End", "Measure", "Render", "Encode"),
+    }
+    for label in ("Refine (CRF: 25)", "Refine (advanced: 10)", "Refine (student)"):
+        assert stages[label]["empty_masks"] in (0, 1, 2)
+    for stage in stages.values():
+        assert len(stage["runs"]) == 2
+        assert 0 < stage["median"] <= stage["p90"] <= max(stage["runs"])
+    # twenty-five iterations over 572 x 572 pixels are dearer than a comparison
+    assert stages["Refine (CRF: 25)"]["median"] > stages["Refine (student)"]["median"]
+    parts = zip(
+        stages["Classify + Localise (rustseg-lite)"]["runs"],
+        stages["Refine (CRF: 25)"]["runs"],
+        strict=True,
+    )
+    whole = stages["End-to-End (rustseg-lite, Refine (CRF: 25))"]["runs"]
+    assert whole == pytest.approx([sum(pair) for pair in parts], abs=2e-6)
+
+
+def test_every_contestant_runs_the_whole_film(result: dict[str, Any], film: Path) -> None:
+    raced = result["contestants"]
+    assert list(raced) == [
+        *("decode", "source", "transcode", "transcode, as realtime", "null"),
+        *("default, rustvid-student", "realtime, rustvid-student"),
+    ]
+    assert {facts["frames"] for facts in raced.values()} == {30}
+    assert raced["default, rustvid-student"]["analysed_frames"] == 30
+    assert raced["realtime, rustvid-student"]["analysed_frames"] == 3
+    for name in ("null", "default, rustvid-student", "realtime, rustvid-student"):
+        facts = raced[name]
+        assert facts["refined_frames"] == facts["analysed_frames"]  # the threshold is 0
+        assert facts["real_time"] == (facts["fps"]["median"] >= 30)
+    (only,) = result["films"].values()
+    assert only["size"] == [160, 120] and only["sha256"] == machine.file_digest(film)
+
+
+def test_the_ceiling_has_the_same_encoder(result: dict[str, Any]) -> None:
+    raced = result["contestants"]
+    for name, top in (
+        ("default, rustvid-student", "transcode"),
+        ("realtime, rustvid-student", "transcode, as realtime"),
+    ):
+        ratio = raced[name]["rounds"][0]["fps"] / raced[top]["rounds"][0]["fps"]
+        assert raced[name]["of_transcode"]["median"] == pytest.approx(ratio, abs=0.002)
+    assert raced["transcode, as realtime"]["of_transcode"]["median"] == 1
+
+
+def test_the_tables_say_it_all(result: dict[str, Any]) -> None:
+    text, written = report(result), report(result, as_markdown=True)
+    for told in (text, written):
+        assert result["machine"]["processor"] in told
+        assert "Tesla P-100" in told and "26.13" in told  # the paper's rows
+        assert "Not measured: 720p, 1080p, 4K" in told
+    for name in (*result["contestants"], *result["stages"]):
+        assert f"| {name} |" in written
+
+
+def test_which_presets_take_which_models(film: Path, tmp_path: Path) -> None:
+    presets = {name: load(config_path(name), Config()) for name in ("default", "paper")}
+    found = list(suite._contestants(plan_for(presets, False, None), film, tmp_path, "film", ""))
+    raced = {one.name: one for one in found if one.kind == "pipeline"}
+    assert set(raced) == {
+        *("default, rustvid-student", "default, rustseg-lite", "default, random-64"),
+        *("paper, rustseg-lite", "paper, random-64"),
+    }
+    # every frame with a CRF: the beginning of the film is enough
+    assert raced["default, rustvid-student"].config.source.end is None
+    assert raced["paper, random-64"].config.source.end == 2
+    assert all(one.config.model.threshold == 0 for one in raced.values())
+
+
+def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
+    film = media.clip(tmp_path / "film.mp4", frames=3)
+    config = replace(Config(), input=str(film), model=replace(Config().model, name="nobody"))
+    with pytest.raises(ChildFailed, match=r"(?s)nobody ended with exit code 1: .*nobody"):
+        measured(Contestant("nobody", "pipeline", config), 1, tmp_path)
+
+
+def test_nine_in_ten() -> None:
+    assert ninety([3.0]) == 3.0
+    assert ninety([float(n) for n in range(11)]) == pytest.approx(9.0)
+
+
+# --- two results
+
+
+def test_a_result_is_the_same_after_json(result: dict[str, Any], saved: Path) -> None:
+    assert json.loads(saved.read_text(encoding="utf-8")) == json.loads(json.dumps(result))
+    found = compare(saved, saved, 0.0)
+    assert {one.speed for one in found.changes} == {1.0}
+    assert len(found.changes) == len(result["stages"]) + len(result["contestants"])
+    assert found.same_machine and not found.missing and not found.slower
+
+
+@pytest.mark.parametrize("where", ["fps", "stage"])
+def test_a_planted_regression_is_found(
+    where: str, result: dict[str, Any], saved: Path, tmp_path: Path, capsys: Told
+) -> None:
+    slower = copy.deepcopy(result)
+    if where == "fps":
+        slower["contestants"]["null"]["fps"]["median"] *= 0.85
+    else:
+        slower["stages"]["Render"]["median"] /= 0.85
+    new = tmp_path / "new.json"
+    machine.write_json(new, slower)
+    asked = ["bench", "--compare", str(saved), str(new)]
+    assert cli.main(asked) == 1  # beyond a tenth
+    assert "SLOWER" in capsys.readouterr().out
+    assert cli.main([*asked, "--share", "0.2", "--markdown"]) == 0
+    assert "SLOWER" not in capsys.readouterr().out
+    assert cli.main(["bench", "--compare", str(new), str(saved)]) == 0  # faster is no harm
+
+
+def test_what_cannot_be_compared_is_said(
+    result: dict[str, Any], saved: Path, tmp_path: Path
+) -> None:
+    new = tmp_path / "new.json"
+    other = copy.deepcopy(result)
+    other["machine"]["cores"] += 1
+    del other["contestants"]["null"]
+    machine.write_json(new, other)
+    found = compare(saved, new, 0.1)
+    assert found.missing == ("null",) and not found.same_machine
+    assert "different machines" in found.text()
+    machine.write_json(new, {**other, "contestants": {}, "stages": {}})
+    with pytest.raises(UsageError, match="no figure in common"):
+        compare(saved, new, 0.1)
+    with pytest.raises(UsageError, match="--share"):
+        compare(saved, saved, 1.0)
+    for text in ("", "[]", '{"machine": {}, "stages": {"Decode": 3}}'):
+        new.write_text(text)
+        with pytest.raises(UsageError, match=r"new\.json"):
+            compare(new, saved, 0.1)
+
+
+# --- refused before anything is measured
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["missing.mp4"], 3, "missing.mp4"),
+        (["--rounds", "0"], 2, "--rounds"),
+        (["--json", "nowhere/bench.json"], 5, "nowhere"),
+        (["--compare", "a.json", "b.json"], 2, "a.json"),
+    ],
+)
+def test_bad_arguments(arguments: list[str], code: int, said: str, capsys: Told) -> None:
+    assert cli.main(["bench", *arguments]) == code
+    assert said in capsys.readouterr().err
+
+
+# --- without a film of one's own
+
+
+def test_synthetic_films_of_every_size(tmp_path: Path) -> None:
+    presets = {"default": Config(), "realtime": load(config_path("realtime"), Config())}
+    plan = Plan(presets, seconds=0.2, sizes={"big": (128, 96), "small": (64, 64)})
+    films = dict(suite._synthetic(plan, tmp_path, lambda _: None))
+    assert [suite.described(film)["size"] for film in films.values()] == [[128, 96], [64, 64]]
+    whole = list(suite._contestants(plan, films["big"], tmp_path, "big", ""))
+    other = list(suite._contestants(plan, films["small"], tmp_path, "small", "small"))
+    assert [one.name for one in other] == [
+        *("transcode, small", "transcode, as realtime, small"),
+        *("default, rustvid-student, small", "realtime, rustvid-student, small"),
+    ]
+    assert {dict(one.facts)["film"] for one in other} == {"small"}
+    assert {one.encoder for one in other} == {one.name for one in other[:2]}
+    names = [one.name for one in (*whole, *other)]
+    assert len(names) == len(set(names))  # results are kept by name
