@@ -25,8 +25,8 @@ from rustvid.method.models import Kind as ModelKind
 from rustvid.pipeline import run
 from rustvid.video import open_source
 from rustvid.video.encoders import ENCODERS, encoder_options
+from rustvid.video.sink import GROUP_SECONDS
 
-KEY_FRAME_SECONDS = 2  # as the pipeline's sink, which loses no more than that in a crash
 IMAGE_SIZE = (572, 572)  # of the pictures for the network ("Workflow")
 RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
 
@@ -100,7 +100,7 @@ def transcode(film: Path, out: Path, config: OutputConfig) -> Measurement:
         stream: Any = sink.add_stream(encoder, rate=video.average_rate, options=options)
         stream.width, stream.height, stream.pix_fmt = video.width, video.height, video.pix_fmt
         stream.codec_context.time_base = video.time_base
-        stream.codec_context.gop_size = round(KEY_FRAME_SECONDS * (video.average_rate or 25))
+        stream.codec_context.gop_size = round(GROUP_SECONDS * (video.average_rate or 25))
         copies = {s.index: sink.add_stream_from_template(s) for s in source.streams.audio}
         for packet in source.demux(video, *source.streams.audio):
             if packet.stream is video:

@@ -31,7 +31,7 @@ from rustvid.video.planes import video_frame
 from rustvid.video.source import SourceInfo
 
 _LIVE_FRAGMENT = 500_000  # microseconds: who plays the file of a camera is not far behind
-_GROUP_SECONDS = 1  # between key frames, and so between fragments
+GROUP_SECONDS = 1  # between key frames, and so between fragments
 _WAIT_SECONDS = 0.25  # that a packet may wait in the muxer for those of other streams
 # hybrid_fragmented: fragments while it is written, an ordinary indexed file once closed;
 # delay_moov: the fragments too have the edit list that B-frames and sound's priming need
@@ -228,7 +228,7 @@ class VideoSink(Sink):
         stream.pix_fmt = self._pixel_format(picture, context)
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
-        longest = max(1, round(2 * _GROUP_SECONDS * info.rate))  # they are begun by the clock
+        longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
         context.gop_size = 1 if config.codec == "ffv1" else longest
         primaries, transfer, matrix, colour_range = info.colour
         context.color_primaries, context.color_trc = primaries, transfer
@@ -313,7 +313,7 @@ class VideoSink(Sink):
         encoded.time_base = info.time_base
         encoded.pts = round((frame.time - info.start) / info.time_base)
         encoded.duration = round(frame.duration / info.time_base)
-        group = int((frame.time - info.start) / _GROUP_SECONDS)
+        group = int((frame.time - info.start) / GROUP_SECONDS)
         if group != self._group:
             self._group, encoded.pict_type = group, PictureType.I
         self._mux_video(self._video.encode(encoded))
