@@ -71,7 +71,7 @@ def test_the_tree_drawn_in_the_docstring_is_the_tree_of_the_code() -> None:
         drawn[name] = (parents[-1][1], found[3])
         parents.append((depth, name))
     codes = {kind.__name__: str(code) for kind, code in EXIT_CODES.items()}
-    codes["Interrupted"] = "130, 143"
+    codes["Interrupted"] = "129, 130, 143"
     assert drawn == {
         name: (kind.__bases__[0].__name__, codes[name]) for name, kind in CLASSES.items()
     }

@@ -206,20 +206,21 @@ def test_masks_go_on_too_and_are_the_same_bit_for_bit(film: Path, tmp_path: Path
     assert np.array_equal(films[0], films[1])
 
 
-def test_away_from_the_joint_the_pictures_are_those_of_an_unbroken_run(
-    long_film: Path, tmp_path: Path
+@pytest.mark.parametrize(("name", "most"), [("o.mkv", 0.0), ("o.mp4", 2.0)])
+def test_the_pictures_are_those_of_an_unbroken_run(
+    name: str, most: float, long_film: Path, tmp_path: Path
 ) -> None:
-    annotate(long_film, tmp_path / "whole.mp4")
-    annotate(long_film, tmp_path / "resumed.mp4", progress=stopping(100))
-    joint = annotate(long_film, tmp_path / "resumed.mp4", "output.resume=true").resumed_at
-    pairs = zip(
-        media.decode_rgb(tmp_path / "whole.mp4"),
-        media.decode_rgb(tmp_path / "resumed.mp4"),
-        strict=True,
-    )
-    differ = [n for n, (old, new) in enumerate(pairs) if not np.array_equal(old, new)]
-    assert 60 <= joint <= 90 and joint % 30 == 0
-    assert all(joint <= n < joint + 60 for n in differ), (joint, differ)
+    """Lossless: each one equal. h264: alike, for x264 begins anew at the joint, and with threads it
+    does not give the same twice anyhow (one group of pictures in a dozen runs differs a little)."""
+    codec = "output.codec=" + ("ffv1" if name.endswith("mkv") else "h264")
+    whole, resumed = tmp_path / f"whole-{name}", tmp_path / f"resumed-{name}"
+    annotate(long_film, whole, codec)
+    annotate(long_film, resumed, codec, progress=stopping(100))
+    joint = annotate(long_film, resumed, codec, "output.resume=true").resumed_at
+    assert 30 <= joint < 100
+    pairs = list(zip(media.decode_rgb(whole), media.decode_rgb(resumed), strict=True))
+    apart = [float(np.abs(old.astype(int) - new).mean()) for old, new in pairs]
+    assert len(pairs) == 210 and max(apart) <= most
 
 
 # --- what is refused
