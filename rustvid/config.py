@@ -121,13 +121,25 @@ class ModelConfig:
     size: int | None = option(
         None, "a student sees size x size pixels, a multiple of 32; null: 448", low=32, high=4096
     )
-    batch: int = option(4, "frames per network pass", low=1, high=256)
+    tiles: str = option(
+        "1x1",
+        "a frame is seen in columns x rows overlapping parts, each of the network's size (3x2 for "
+        "small rust in 4K footage); costs as many passes",
+    )
+    batch: int = option(4, "frames, or tiles, per network pass", low=1, high=256)
     threshold: float = option(
         0.35,
         "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in others nothing "
         "is marked",
         low=0,
         high=1,
+    )
+    redness: float = option(
+        0.15,
+        "a student's evidence rises by so many logits per unit of a* (CIELAB) that a pixel is "
+        "redder than the rest of its frame; 0: never",
+        low=0,
+        high=2,
     )
 
 
@@ -175,9 +187,7 @@ class RefineConfig:
     iterations: int | None = option(
         None, "CRF iterations; null: the paper's 10 (advanced) or 25 (crf)", low=1, high=100
     )
-    level: float = option(
-        0.25, "student: a pixel is corroded above this probability", low=0, high=1
-    )
+    level: float = option(0.45, "student: a pixel is corroded above this evidence", low=0, high=1)
     threshold: float | None = option(
         None,
         "heat above which a classifier's mask begins; null: eq. 8's, of each frame",

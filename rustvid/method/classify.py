@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rustvid.config import ModelConfig
 from rustvid.errors import SourceError, UsageError
 from rustvid.frames import Classified, Frame, Localised
-from rustvid.method import network, student
+from rustvid.method import network, redness, student, tiles
 from rustvid.method.models import Kind, find, kind_of, read_weights
 
 STUDENT_SIZE = 448  # 576 marks no better and costs 1.7 times as much (benchmarks/masks.md)
@@ -68,26 +68,42 @@ class Model:
         self.device = _device(config.device)
         self.precision = _precision(config.precision, self.device)
         self.batch = config.batch
-        self.size = input_size(config, self.kind)
+        tile = input_size(config, self.kind)
+        self._grid = tiles.grid(config.tiles, tile)
+        self.size = self._grid.size
+        self._redness = config.redness
         self.seconds = 0.0
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with self._on_device():
-            self._network = _ready(arrays, str(path), score, self.precision, self.size)
+            self._network = _ready(arrays, str(path), score, self.precision, tile)
 
     def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
-        count = len(images)
-        if not 0 < count <= self.batch:
-            raise ValueError(f"look takes 1 to {self.batch} pictures, received {count}")
-        # The last pictures of a film are padded: a fixed shape is compiled once.
-        stack = np.stack([*images, *[images[-1]] * (self.batch - count)])
+        if not 0 < len(images) <= self.batch:
+            raise ValueError(f"look takes 1 to {self.batch} pictures, received {len(images)}")
         started = time.perf_counter()
+        views = [view for image in images for view in self._grid.cut(image)]
+        starts = range(0, len(views), self.batch)
+        passes = [self._pass(views[start : start + self.batch]) for start in starts]
+        probability = np.concatenate([found.probability for found in passes])
+        evidence = np.concatenate([found.evidence for found in passes])
+        whole = evidence.reshape(len(images), self._grid.count, *evidence.shape[1:])
+        seen = np.stack([self._grid.stitch(maps) for maps in whole])
+        if self.kind == "student":
+            pairs = zip(seen, images, strict=True)
+            seen = np.stack([redness.weighed(e, image, self._redness) for e, image in pairs])
+        self.seconds += time.perf_counter() - started
+        return Answer(probability.reshape(len(images), -1).max(axis=1), seen)
+
+    def _pass(self, views: Sequence[NDArray[np.uint8]]) -> Answer:
+        """One pass of the network over 1 to `batch` tiles."""
+        # The last are padded: a fixed shape is compiled once.
+        stack = np.stack([*views, *[views[-1]] * (self.batch - len(views))])
         with self._on_device():
             answer = self._network.predict_on_batch(stack)
-        self.seconds += time.perf_counter() - started
         return Answer(
-            np.asarray(answer["probability"], np.float32)[:count],
-            np.asarray(answer["evidence"], np.float32)[:count],
+            np.asarray(answer["probability"], np.float32)[: len(views)],
+            np.asarray(answer["evidence"], np.float32)[: len(views)],
         )
 
     def _on_device(self) -> AbstractContextManager[Any]:
