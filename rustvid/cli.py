@@ -35,7 +35,7 @@ C = TypeVar("C")
 
 _TEXTS = ("output.", "model.", "events.", "status.")  # sections whose shortcuts take text as it is
 
-COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune", "bench")
+COMMANDS = ("run", "live", "demo", "models", "config", "train", "evaluate", "tune", "bench")
 
 _EPILOG = """\
 examples:
@@ -129,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rustvid {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     _add_run(commands)
+    _add_live(commands)
     demo = commands.add_parser("demo", help="make synthetic footage with true masks to try on")
     demo.add_argument("out", metavar="OUT.mp4")
     demo.add_argument("--seconds", type=float, help="length of the film")
@@ -180,6 +181,20 @@ def _add_run(commands: Any) -> None:
     run.set_defaults(handler=_run)
 
 
+def _add_live(commands: Any) -> None:
+    live = commands.add_parser("live", help="watch several cameras at once, with one network")
+    live.add_argument("cameras", metavar="CAMERAS.yaml", help="what they share, and each by name")
+    of_one = {"--out", "--csv", "--mask", "--start", "--end"}
+    for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
+        if flag not in of_one:
+            live.add_argument(flag, default=None, **details)
+    live.add_argument("--json", action="store_true", help="print the summaries as JSON on stdout")
+    live.add_argument("-q", "--quiet", action="store_true", help="only errors")
+    live.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
+    _add_configuration(live)
+    live.set_defaults(handler=_live)
+
+
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config",
@@ -197,9 +212,9 @@ def _is_global(word: str) -> bool:
     return word in ("-h", "--help", "--version")
 
 
-def _configuration(options: argparse.Namespace) -> Config:
-    """Defaults, then configuration files, then --set, then the shortcuts."""
-    config = _changed(Config(), options)
+def _configuration(options: argparse.Namespace, base: Config | None = None) -> Config:
+    """Defaults (or `base`), then configuration files, then --set, then the shortcuts."""
+    config = _changed(base or Config(), options)
     for flag, (key, _) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         value = getattr(options, flag.removeprefix("--").replace("-", "_"), None)
         if value is not None:
@@ -286,6 +301,31 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
         summary = watch(config, lambda: signals.received, progress.show)
     _report(summary, config, options)
     return summary.exit_code
+
+
+def _live(options: argparse.Namespace) -> int:
+    """Several cameras. SIGINT and SIGTERM are how they end, as of one."""
+    from rustvid.live.named import read_cameras
+
+    common, named = read_cameras(Path(options.cameras), lambda base: _configuration(options, base))
+    from rustvid.progress import LiveProgress, Signals
+    from rustvid.redact import hide_arguments
+
+    with Signals() as signals, LiveProgress(options.cameras, options.quiet) as progress:
+        with _library_chatter(options.verbose):
+            from rustvid.live import cameras
+        hide_arguments([common.events.webhook, common.status.token])
+        summaries = cameras.watch_all(
+            common, named, lambda: signals.received, lambda boards: progress.show(*boards)
+        )
+    if options.json:
+        facts = {name: summary.as_dict() for name, summary in summaries.items()}
+        text = json.dumps({"versions": _versions(), "cameras": facts}, indent=2, ensure_ascii=False)
+        _print(text)
+    if not options.quiet:
+        for line in cameras.lines(summaries):
+            _tell(line)
+    return cameras.exit_code(summaries)
 
 
 def _run_all(options: argparse.Namespace, config: Config) -> int:

@@ -58,9 +58,13 @@ class Network(Protocol):
 
 
 class Model:
-    """A Keras network with its weights, ready to look at pictures."""
+    """A Keras network with its weights, ready to look at pictures.
 
-    def __init__(self, config: ModelConfig, score: str = "exp") -> None:
+    shapes: numbers of pictures in a pass for which it is compiled, besides `config.batch`; others
+        are padded to the next one
+    """
+
+    def __init__(self, config: ModelConfig, score: str = "exp", shapes: Sequence[int] = ()) -> None:
         path = find(config.name)
         arrays = read_weights(path)
         self.kind = kind_of(arrays, str(path))
@@ -68,6 +72,7 @@ class Model:
         self.device = _device(config.device)
         self.precision = _precision(config.precision, self.device)
         self.batch = config.batch
+        self._shapes = sorted({*shapes, config.batch})
         self.size = input_size(config, self.kind)
         self.seconds = 0.0
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -80,7 +85,8 @@ class Model:
         if not 0 < count <= self.batch:
             raise ValueError(f"look takes 1 to {self.batch} pictures, received {count}")
         # The last pictures of a film are padded: a fixed shape is compiled once.
-        stack = np.stack([*images, *[images[-1]] * (self.batch - count)])
+        shape = next(shape for shape in self._shapes if shape >= count)
+        stack = np.stack([*images, *[images[-1]] * (shape - count)])
         started = time.perf_counter()
         with self._on_device():
             answer = self._network.predict_on_batch(stack)
