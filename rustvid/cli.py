@@ -75,6 +75,11 @@ _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
         "output.segment",
         {"metavar": "TIME", "help": "live: a new file after so long, 10m"},
     ),
+    "--before": (
+        "output.before",
+        {"metavar": "TIME", "help": "clips: so long before the corrosion"},
+    ),
+    "--after": ("output.after", {"metavar": "TIME", "help": "clips: so long after it"}),
     "--keep": ("output.keep", {"metavar": "TIME", "help": "live: remove older files, 7d"}),
     "--keep-size": (
         "output.keep_size",
@@ -170,6 +175,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--live", action=argparse.BooleanOptionalAction, default=None, help="treat as a camera"
     )
+    run.add_argument("--clips", action="store_true", help="live: only around corroded frames")
     run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
     run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
@@ -188,6 +194,7 @@ def _add_live(commands: Any) -> None:
     for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         if flag not in of_one:
             live.add_argument(flag, default=None, **details)
+    live.add_argument("--clips", action="store_true", help="only around corroded frames")
     live.add_argument("--json", action="store_true", help="print the summaries as JSON on stdout")
     live.add_argument("-q", "--quiet", action="store_true", help="only errors")
     live.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
@@ -220,7 +227,7 @@ def _configuration(options: argparse.Namespace, base: Config | None = None) -> C
         if value is not None:
             quoted = json.dumps(value) if key.startswith(_TEXTS) else value
             config = _named(flag, config, f"{key}={quoted}")
-    return config
+    return apply(config, "output.clips=true") if getattr(options, "clips", False) else config
 
 
 def _changed(config: C, options: argparse.Namespace) -> C:

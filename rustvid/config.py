@@ -222,6 +222,13 @@ class OutputConfig:
     segment: float | None = option(
         None, "live: begin a new file after so long, named by UTC", low=1, kind="duration"
     )
+    clips: bool = option(
+        False, "live: record only around corroded frames (more than events.area), a file each time"
+    )
+    before: float = option(
+        5.0, "live: seconds before the first of them that are recorded", low=0, kind="duration"
+    )
+    after: float = option(5.0, "live: seconds after the last one", low=0, kind="duration")
     keep: float | None = option(
         None, "live: remove files of this output that are older", low=1, kind="duration"
     )

@@ -69,7 +69,7 @@ def preflight(config: Config) -> Paths:
         raise UsageError(f"{paths.all[-1]}: is named for two outputs; give each its own name")
     _check_holds(paths.video, config.output, frames)
     _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
-    if not config.output.segment:  # the names of segments meet no earlier one
+    if not (config.output.segment or config.output.clips):  # whose names meet no earlier one
         check_journal(paths.all, config.output)
     return paths
 
@@ -78,6 +78,7 @@ def _recorded(config: Config) -> int | None:
     """Open a file or a folder once, to see that it can be; how many frames it may have."""
     for name, given in {
         "output.segment": config.output.segment,
+        "output.clips": config.output.clips or None,
         "output.keep": config.output.keep,
         "output.keep_size": config.output.keep_size,
         "events.path": config.events.path,
@@ -99,16 +100,22 @@ def _live(config: Config) -> int:
     output = config.output
     if output.resume:
         raise UsageError(f"{config.input}: only files can be gone on with; leave out --resume")
-    left = part_of(Path(output.path)) if output.path and not output.segment else None
+    stamped = output.segment or output.clips
+    left = part_of(Path(output.path)) if output.path and not stamped else None
     if left and left.exists() and not output.overwrite:
         raise UsageError(
             f"{left}: is there, of an earlier run perhaps; move it away, add --overwrite, or use "
             "--segment, whose names do not meet"
         )
-    if (output.keep or output.keep_size) and not output.segment:
-        raise UsageError("output.keep and output.keep_size need --segment: they remove whole files")
-    if output.segment and not output.path:
-        raise UsageError("output.segment cuts the video: name one with --out")
+    if (output.keep or output.keep_size) and not stamped:
+        raise UsageError(
+            "output.keep and output.keep_size need --segment or --clips: they remove whole files"
+        )
+    if stamped and not output.path:
+        name = "segment" if output.segment else "clips"
+        raise UsageError(f"output.{name} cuts the video: name one with --out")
+    if output.clips and output.mask:
+        raise UsageError("output.clips records no masks: leave out --mask, or use --segment")
     events = config.events
     if events.path:
         check_folder(Path(events.path))

@@ -49,13 +49,21 @@ def coded(size: tuple[int, int]) -> list[list[bytes]]:
 class Camera:
     """An RTSP camera. `with` starts it; `kill` and `start` again at will, on the same port.
 
+    frames: NAL units of each frame of its film, shown over and over; None: `coded(size)`
     answer: 200, or a status to refuse with; user: "name:password" that is asked for
     loss: share of the UDP packets that get lost; frozen: set to send nothing more for a while
     """
 
     def __init__(
-        self, size: tuple[int, int] = (160, 120), rate: int = 25, user: str = "", loss: float = 0.0
+        self,
+        size: tuple[int, int] = (160, 120),
+        rate: int = 25,
+        user: str = "",
+        loss: float = 0.0,
+        frames: list[list[bytes]] | None = None,
+        port: int = 0,
     ) -> None:
+        self.frames = frames
         self.size, self.rate, self.user, self.loss = size, rate, user, loss
         self.answer = 200
         self.restart_clock = False  # stamps begin again in the middle of a connection
@@ -67,9 +75,10 @@ class Camera:
         self._listener: socket.socket | None = None
         self._clients: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        with socket.create_server(("127.0.0.1", 0)) as chosen:
+        with socket.create_server(("127.0.0.1", port)) as chosen:
             self.port = chosen.getsockname()[1]
-        coded(size)
+        if frames is None:
+            coded(size)
 
     @property
     def url(self) -> str:
@@ -186,7 +195,8 @@ class Camera:
                 if self.restart_clock:
                     self.restart_clock, begin = False, number
                 stamp = 90000 * (number - begin) // self.rate
-                for payload, last in _payloads(coded(self.size)[number % COUNT]):
+                frames = self.frames or coded(self.size)
+                for payload, last in _payloads(frames[number % len(frames)]):
                     head = struct.pack(
                         ">BBHII", 0x80, 96 | last << 7, next(sequence) & 0xFFFF, stamp, 7
                     )

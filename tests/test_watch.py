@@ -310,7 +310,8 @@ def test_a_script_may_look_at_a_camera_too() -> None:
     ("assignment", "words"),
     [
         ("source.start=3", "no earlier time"),
-        ("output.keep=7d", "need --segment"),
+        ("output.keep=7d", "need --segment or --clips"),
+        ("output.clips=true", "name one with --out"),
         ("status.address=0.0.0.0:8090", "set status.token"),
         ("status.address=nonsense", "host:port"),
         ("events.webhook=ftp://host/x", "http"),
@@ -535,6 +536,8 @@ SHORTCUTS = {
     "--transport": ("udp", "source.transport", "udp"),
     "--retry-for": ("10m", "source.retry_for", 600.0),
     "--segment": ("90s", "output.segment", 90.0),
+    "--before": ("3s", "output.before", 3.0),
+    "--after": ("1m", "output.after", 60.0),
     "--keep": ("7d", "output.keep", 7 * 86400.0),
     "--keep-size": ("50G", "output.keep_size", 50_000_000_000),
     "--events": ("e.jsonl", "events.path", "e.jsonl"),

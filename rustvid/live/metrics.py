@@ -18,6 +18,8 @@ _COUNTERS = {
     "lost": ("frames_lost", "Frames that the camera should have sent and that did not come"),
     "damaged": ("packets_damaged", "Packets that could not be decoded"),
     "reconnects": ("reconnects", "Connections after the first"),
+    "clips": ("clips", "Clips begun"),
+    "recorded": ("frames_recorded", "Frames in clips"),
     "events": ("events", "Events"),
     "events_lost": ("events_lost", "Deliveries of an event that were given up"),
     "worker_restarts": ("worker_restarts", "Worker processes that died and were replaced"),

@@ -53,12 +53,17 @@ class Segments:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def facts(self) -> dict[str, int]:
+        """Counts of its own: none."""
+        return {}
+
     def write(self, result: Measured) -> None:
         """Write one result, to a new file if it is time for one."""
         time = result.frame.time
         if self._outputs and self._until is not None and time >= self._until:
             self.finish()
-            self._prune(result.frame.utc or 0.0)
+            prune(self._paths, self._config.output, result.frame.utc or 0.0)
         if self._outputs is None:
             self._begin(result)
         assert self._outputs is not None
@@ -77,7 +82,7 @@ class Segments:
         if self._length is not None:
             self.number += 1
             self._until = time + self._length
-            self.current = self._named(result.frame.utc or 0.0)
+            self.current = named(self._paths, result.frame.utc or 0.0, self.number)
         self._outputs = Outputs(
             self._source,
             self._config,
@@ -88,16 +93,21 @@ class Segments:
             show=self._show,
         )
 
-    def _named(self, utc: float) -> Paths:
-        def named(path: Path | None) -> Path | None:
-            return path and segment_path(path, utc, self.number)
 
-        return Paths(named(self._paths.video), named(self._paths.csv), named(self._paths.mask))
+def named(paths: Paths, utc: float, number: int) -> Paths:
+    """Where a segment or a clip goes."""
 
-    def _prune(self, now: float) -> None:
-        for path in outdated(self._paths.all, self._config.output, now):
-            with suppress(OSError):  # somebody else removed it, or may not let us: try again later
-                path.unlink()
+    def moved(path: Path | None) -> Path | None:
+        return path and segment_path(path, utc, number)
+
+    return Paths(moved(paths.video), moved(paths.csv), moved(paths.mask))
+
+
+def prune(paths: Paths, config: OutputConfig, now: float) -> None:
+    """Remove what is outdated of the files of these names."""
+    for path in outdated(paths.all, config, now):
+        with suppress(OSError):  # somebody else removed it, or may not let us: try again later
+            path.unlink()
 
 
 def segment_path(path: Path, utc: float, number: int) -> Path:

@@ -15,6 +15,7 @@ from rustvid.config import Config, StatusConfig
 from rustvid.errors import RustVidError, SourceError
 from rustvid.frames import Measured, Picture
 from rustvid.live.board import Board
+from rustvid.live.clips import Clips
 from rustvid.live.deliver import Courier, program, webhook
 from rustvid.live.events import Events
 from rustvid.live.named import live_paths
@@ -89,9 +90,16 @@ def follow(
             if written:
                 written(result, drawn)
 
-        segments = stack.enter_context(Segments(line.source, config, paths, summary, show))
+        kind = Clips if config.output.clips else Segments
+        segments: Segments | Clips = kind(line.source, config, paths, summary, show)
+        stack.enter_context(segments)
+
+        def facts() -> dict[str, int]:
+            lost = sum(courier.lost for courier in couriers)
+            return {"events": events.count, "events_lost": lost, **segments.facts}
+
         try:
-            _drive(line, segments, board, _facts(events, couriers), progress)
+            _drive(line, segments, board, facts, progress)
         except RustVidError as exc:
             summary.error = summary.error or exc
             parts = [part_of(path) for path in segments.current.all]
@@ -103,7 +111,7 @@ def follow(
 
 def _drive(
     line: Line,
-    segments: Segments,
+    segments: Segments | Clips,
     board: Board,
     facts: Callable[[], dict[str, int]],
     progress: Callable[[Board], None] | None,
@@ -155,13 +163,6 @@ def _to_all(couriers: list[Courier]) -> Callable[[str], None]:
             courier.send(text)
 
     return tell
-
-
-def _facts(events: Events, couriers: list[Courier]) -> Callable[[], dict[str, int]]:
-    return lambda: {
-        "events": events.count,
-        "events_lost": sum(courier.lost for courier in couriers),
-    }
 
 
 def _note(summary: Summary, line: Line, board: Board) -> None:

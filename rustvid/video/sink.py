@@ -190,7 +190,7 @@ class VideoSink(Sink):
             self._warn(
                 "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
             )
-        self._container = av.open(f"file:{self.part}", "w", format=self._format, options=options)
+        self._container = self._container_to(options)
         try:
             self._copy_headers()
             self._video = self._add_video(picture)
@@ -202,6 +202,9 @@ class VideoSink(Sink):
             self._copies.clear()
             self.part.unlink(missing_ok=True)
             raise
+
+    def _container_to(self, options: dict[str, str]) -> Any:
+        return av.open(f"file:{self.part}", "w", format=self._format, options=options)
 
     def _copy_headers(self) -> None:
         source = self._template.container
