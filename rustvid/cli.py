@@ -80,6 +80,10 @@ _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
         {"metavar": "TIME", "help": "clips: so long before the corrosion"},
     ),
     "--after": ("output.after", {"metavar": "TIME", "help": "clips: so long after it"}),
+    "--republish": (
+        "output.republish",
+        {"metavar": "URL", "help": "live: send the annotated video there too"},
+    ),
     "--keep": ("output.keep", {"metavar": "TIME", "help": "live: remove older files, 7d"}),
     "--keep-size": (
         "output.keep_size",
@@ -264,7 +268,8 @@ def _run(options: argparse.Namespace) -> int:
     if len(options.input) > 1:
         raise UsageError(f"{len(options.input)} inputs: add --out-dir DIR for their results")
     wanted = (config.output.path, config.output.csv, config.output.mask, config.events.path)
-    if not (any(wanted) or config.status.address or options.json):
+    elsewhere = config.status.address or config.output.republish
+    if not (any(wanted) or elsewhere or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
     from rustvid.preflight import paths_of, preflight
     from rustvid.resume import completed
@@ -300,7 +305,8 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
     from rustvid.progress import LiveProgress, Signals
     from rustvid.redact import hide_arguments, secrets_in
 
-    hide_arguments([*secrets_in(str(config.input)), config.events.webhook, config.status.token])
+    given = [config.events.webhook, config.status.token, config.output.republish]
+    hide_arguments([*secrets_in(str(config.input)), *given])
     sys.excepthook = lambda *error: _tell("".join(traceback.format_exception(*error)))
     with Signals() as signals, LiveProgress(redacted(str(config.input)), options.quiet) as progress:
         with _library_chatter(options.verbose):
@@ -321,7 +327,7 @@ def _live(options: argparse.Namespace) -> int:
     with Signals() as signals, LiveProgress(options.cameras, options.quiet) as progress:
         with _library_chatter(options.verbose):
             from rustvid.live import cameras
-        hide_arguments([common.events.webhook, common.status.token])
+        hide_arguments([common.events.webhook, common.status.token, common.output.republish])
         summaries = cameras.watch_all(
             common, named, lambda: signals.received, lambda boards: progress.show(*boards)
         )
@@ -379,6 +385,8 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
             config = replace(config, status=replace(config.status, token=MASK))
         if config.events.webhook:  # some have their secret in the path
             config = replace(config, events=replace(config.events, webhook=MASK))
+        if config.output.republish:
+            config = replace(config, output=replace(config.output, republish=MASK))
         facts = {"versions": _versions(), **summary.as_dict(), "config": as_dict(config)}
         _print(json.dumps(facts, indent=2, ensure_ascii=False))
     if not options.quiet and (summary.frames or not summary.error):

@@ -229,6 +229,9 @@ class OutputConfig:
         5.0, "live: seconds before the first of them that are recorded", low=0, kind="duration"
     )
     after: float = option(5.0, "live: seconds after the last one", low=0, kind="duration")
+    republish: str | None = option(
+        None, "live: send the annotated video on to this address too (rtsp, rtmp, udp, tcp, srt)"
+    )
     keep: float | None = option(
         None, "live: remove files of this output that are older", low=1, kind="duration"
     )

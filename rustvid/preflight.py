@@ -19,9 +19,10 @@ from rustvid.video import (
     open_source,
     photos_in,
 )
-from rustvid.video.address import address_of, is_live
+from rustvid.video.address import address_of, expanded, is_live, scheme_of
 from rustvid.video.encoders import check_codec
 from rustvid.video.photos import PHOTOS
+from rustvid.video.republish import FORMATS
 from rustvid.video.sink import part_of
 
 
@@ -79,6 +80,7 @@ def _recorded(config: Config) -> int | None:
     for name, given in {
         "output.segment": config.output.segment,
         "output.clips": config.output.clips or None,
+        "output.republish": config.output.republish,
         "output.keep": config.output.keep,
         "output.keep_size": config.output.keep_size,
         "events.path": config.events.path,
@@ -116,6 +118,8 @@ def _live(config: Config) -> int:
         raise UsageError(f"output.{name} cuts the video: name one with --out")
     if output.clips and output.mask:
         raise UsageError("output.clips records no masks: leave out --mask, or use --segment")
+    if output.republish:
+        _check_republish(output)
     events = config.events
     if events.path:
         check_folder(Path(events.path))
@@ -124,6 +128,19 @@ def _live(config: Config) -> int:
     if config.status.address:
         status_address(config.status)
     return 2
+
+
+def _check_republish(output: OutputConfig) -> None:
+    """Can the annotated video be sent there, and as it is encoded?"""
+    url = str(output.republish)
+    known = FORMATS.get(scheme_of(url))
+    if known is None or not urlsplit(expanded(url)).hostname:
+        raise UsageError(
+            f"output.republish {url}: must be an address like rtsp://host/path, with one of "
+            f"{' '.join(FORMATS)}"
+        )
+    if output.codec not in ("h264", "hevc"):
+        raise UsageError(f"output.republish sends h264 or hevc, output.codec is {output.codec}")
 
 
 def _check_holds(path: Path | None, config: OutputConfig, frames: int | None) -> None:

@@ -55,7 +55,8 @@ def _named(name: str, config: Config, path: Path) -> Config:
         raise UsageError(f"{path}: cameras.{name}.input is missing: the camera's address")
     if output.folder and not (output.path or output.csv):
         output = replace(output, path=str(Path(output.folder) / f"{name}.mp4"))
-    if not any((output.path, output.csv, output.mask, config.events.path, config.status.address)):
+    wanted = (output.path, output.csv, output.mask, output.republish, config.events.path)
+    if not any((*wanted, config.status.address)):
         raise UsageError(
             f"{path}: cameras.{name} writes nothing: add output.folder (--out-dir DIR), or "
             f"output.path to the camera"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -16,6 +16,7 @@ from rustvid.outputs import Outputs
 from rustvid.preflight import Paths
 from rustvid.report.summary import Summary
 from rustvid.resume import Work
+from rustvid.video.encoded import Tap
 from rustvid.video.source import Source
 from rustvid.video.times import exact
 
@@ -31,12 +32,18 @@ class Segments:
     """
 
     def __init__(
-        self, source: Source, config: Config, paths: Paths, summary: Summary, show: Show
+        self,
+        source: Source,
+        config: Config,
+        paths: Paths,
+        summary: Summary,
+        show: Show,
+        taps: Sequence[Tap] = (),
     ) -> None:
         self.number = 0
         self.current = paths  # the files that are being written
         self._source, self._config, self._paths = source, config, paths
-        self._summary, self._show = summary, show
+        self._summary, self._show, self._taps = summary, show, taps
         self._length = exact(config.output.segment)
         self._until: Fraction | None = None  # time at which the next file begins
         self._outputs: Outputs | None = None
@@ -91,6 +98,7 @@ class Segments:
             self._stack,
             start=time,
             show=self._show,
+            taps=self._taps,
         )
 
 

@@ -6,9 +6,11 @@ camera ─► … as in pipeline.py … ─► segments ─► events ─► pro
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import reduce
 from statistics import median
 
 from rustvid.config import Config, StatusConfig
@@ -28,6 +30,7 @@ from rustvid.redact import host_of, redacted
 from rustvid.report.summary import Summary
 from rustvid.threads import WriteBehind
 from rustvid.video.live import LiveSource
+from rustvid.video.republish import Republisher
 from rustvid.video.sink import part_of
 
 Written = Callable[[Measured, Picture], None]
@@ -91,12 +94,14 @@ def follow(
                 written(result, drawn)
 
         kind = Clips if config.output.clips else Segments
-        segments: Segments | Clips = kind(line.source, config, paths, summary, show)
+        taps = [stack.enter_context(tap) for tap in _taps(config)]
+        segments: Segments | Clips = kind(line.source, config, paths, summary, show, taps)
         stack.enter_context(segments)
 
         def facts() -> dict[str, int]:
             lost = sum(courier.lost for courier in couriers)
-            return {"events": events.count, "events_lost": lost, **segments.facts}
+            counts = {"events": events.count, "events_lost": lost, **segments.facts}
+            return reduce(operator.or_, (tap.facts for tap in taps), counts)
 
         try:
             _drive(line, segments, board, facts, progress)
@@ -155,6 +160,11 @@ def _couriers(config: Config) -> list[Courier]:
     if config.events.webhook:
         made.append(Courier(host_of(config.events.webhook), webhook(config.events.webhook)))
     return made
+
+
+def _taps(config: Config) -> list[Republisher]:
+    url = config.output.republish
+    return [Republisher(url, config.source)] if url else []
 
 
 def _to_all(couriers: list[Courier]) -> Callable[[str], None]:
