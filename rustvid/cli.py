@@ -45,7 +45,7 @@ examples:
   rustvid demo footage.mp4
 
 exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short,
-5 output, 6 some frames or files failed, 129, 130 and 143 interrupted
+5 output, 6 some frames, files or cameras failed, 129, 130 and 143 interrupted
 """
 
 # option → dotted key of the configuration; the defaults are in config.py alone
