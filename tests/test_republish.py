@@ -34,7 +34,8 @@ with av.open(url, options=options, timeout=(240, 60)) as container:
     print(*sorted(stream.type for stream in container.streams), flush=True)
     for frame in container.decode(video=0):
         number = media.frame_number(frame.to_ndarray(format="rgb24"))
-        print(float(frame.time), number, flush=True)
+        if frame.time is not None:  # of RTSP the first one has none
+            print(float(frame.time), number, flush=True)
 """
 
 

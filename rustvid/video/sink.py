@@ -225,16 +225,14 @@ class VideoSink(Sink):
             rate=info.rate,
             options=encoder_options(config, self._format, info.rate, info.live),
         )
-        height, width = picture.shape
         context = stream.codec_context
-        stream.width, stream.height = width, height
+        stream.height, stream.width = picture.shape
         stream.pix_fmt = self._pixel_format(picture, context)
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
         longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
         context.gop_size = 1 if config.codec == "ffv1" else longest
-        primaries, transfer, matrix, colour_range = info.colour
-        context.color_primaries, context.color_trc = primaries, transfer
+        context.color_primaries, context.color_trc, matrix, colour_range = info.colour
         if info.rgb:
             matrix, colour_range = {"bt709": 1, "bt601": 6}[picture.matrix], 2
         context.colorspace = matrix
