@@ -125,8 +125,8 @@ def test_three_of_a_hundred_datagrams_get_lost(tmp_path: Path) -> None:
 
 def test_a_publisher_that_restarts_its_clock(tmp_path: Path) -> None:
     with Camera() as camera, Run(replace(recording(tmp_path), input=camera.url)) as running:
-        for _ in range(3):
-            more(running, 10)
+        for count in (80, 10, 10):  # after three seconds and more, and soon again
+            more(running, count)
             camera.restart_clock = True
             running.until(lambda: not camera.restart_clock, "the restart")
         more(running, 10)
