@@ -232,6 +232,16 @@ class OutputConfig:
     segment: float | None = option(
         None, "live: begin a new file after so long, named by UTC", low=1, kind="duration"
     )
+    clips: bool = option(
+        False, "live: record only around corroded frames (more than events.area), a file each time"
+    )
+    before: float = option(
+        5.0, "live: seconds before the first of them that are recorded", low=0, kind="duration"
+    )
+    after: float = option(5.0, "live: seconds after the last one", low=0, kind="duration")
+    republish: str | None = option(
+        None, "live: send the annotated video on to this address too (rtsp, rtmp, udp, tcp, srt)"
+    )
     keep: float | None = option(
         None, "live: remove files of this output that are older", low=1, kind="duration"
     )
@@ -284,8 +294,44 @@ class Config:
     status: StatusConfig = section(StatusConfig, "how a live run is watched")
 
 
+_OF_ALL_CAMERAS = ("workers", "model", "localise", "refine", "status")
+
+
 def load(path: Path, base: C) -> C:
     """Return `base` with the differences of a YAML file; what it cannot hold is a ConfigError."""
+    return _merge(base, _tree(path), str(path), "")
+
+
+def load_cameras(
+    path: Path, above: Callable[[Config], Config] = lambda config: config
+) -> tuple[Config, dict[str, Config]]:
+    """Read a file of cameras: what they have in common, and the whole of each, by name.
+
+    Beside `cameras`, a section of named sections, it holds differences from the defaults like any
+    configuration; on top come what `above` changes and what a camera's section holds.
+    """
+    tree = dict(_tree(path))
+    named = tree.pop("cameras", None)
+    common = above(_merge(Config(), tree, str(path), ""))
+    if not isinstance(named, Mapping) or not named:
+        raise ConfigError(f"{path}: cameras must be a section of named cameras, received {named!r}")
+    found: dict[str, Config] = {}
+    for name, own in named.items():
+        where = f"cameras.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
+            raise ConfigError(f"{path}: {where}: a name is letters, digits, - and _")
+        if not isinstance(own, Mapping):
+            raise ConfigError(f"{path}: {where} is a section of keys, received {own!r}")
+        if shared := sorted(set(own) & set(_OF_ALL_CAMERAS)):
+            raise ConfigError(
+                f"{path}: {where}.{shared[0]} is one for all cameras; put it beside `cameras`"
+            )
+        found[str(name)] = _merge(common, own, str(path), f"{where}.")
+    return common, found
+
+
+def _tree(path: Path) -> Mapping[Any, Any]:
+    """What a YAML file holds."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -294,10 +340,10 @@ def load(path: Path, base: C) -> C:
         where = " ".join(str(exc).split())
         raise ConfigError(f"{path}: is not valid YAML: {where}") from exc
     if tree is None:
-        return base
+        return {}
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path}: must hold `key: value` lines, received {tree!r}")
-    return _merge(base, tree, str(path), "")
+    return tree
 
 
 def apply(config: C, assignment: str) -> C:

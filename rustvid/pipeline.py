@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -122,6 +122,25 @@ def _write(
         outputs.finish(line.source.rest())
 
 
+class Refiner(Protocol):
+    """What the pipeline asks of the workers: see workers.Pool."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def restarts(self) -> int: ...
+
+    def map(self, tasks: Iterable[Task[Localised]]) -> Iterator[Outcome[Localised]]: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What analyses frames: of one run, or shared by those of several cameras."""
+
+    model: Network
+    pool: Refiner
+
+
 @dataclass(frozen=True)
 class Line:
     """The opened parts of the pipeline, from the source to the measured frame."""
@@ -129,7 +148,7 @@ class Line:
     source: Source
     frames: Iterable[tuple[Frame, bool]]  # with whether to look at them
     model: Network
-    pool: Pool
+    pool: Refiner
     config: Config
     summary: Summary
     seconds_before: float  # that a shared model was busy before this run
@@ -163,17 +182,57 @@ def opened(
     model: Network | None,
     asked_to_stop: Callable[[], bool] = lambda: False,
     begin: Begin | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[Line]:
-    """Open what holds a resource; the workers start while the network loads.
+    """Open what holds a resource.
 
     asked_to_stop: ends a live source; begin: where a run goes on that was broken off
+    engine: one that is running already, of `config`; None starts one for this run
     """
     live = is_live(str(config.input), config.source)
+    if live:  # a batch would wait for frames to come
+        config = replace(config, model=replace(config.model, batch=1))
+    config = replace(config, refine=refinement(config, engine.model if engine else model))
+    with ExitStack() as stack:
+        engine = engine or stack.enter_context(engine_of(config, summary, model))
+        model = engine.model
+        source = stack.enter_context(
+            open_source(str(config.input), model.size, config.source, asked_to_stop)
+        )
+        source.begin = begin
+        origin = begin.origin if begin else None
+        chosen = sampled(
+            source.frames(),
+            config.sample,
+            time.perf_counter,
+            live,
+            origin,
+            lambda: source.behind,
+        )
+        chosen = chosen if live else timed(chosen, summary.stages, "decode")
+        ahead = 1 if live else _AHEAD
+        frames = stack.enter_context(ReadAhead(chosen, ahead, "rustvid-decode"))
+        stack.callback(source.stop)  # before its reader is joined
+        summary.model, summary.model_sha256 = model.name, model.digest
+        summary.precision = model.precision
+        line = Line(source, frames, model, engine.pool, config, summary, model.seconds, live)
+        try:
+            yield line
+        finally:
+            line.note_work()
+
+
+@contextmanager
+def engine_of(
+    config: Config, summary: Summary, model: Network | None, shapes: Sequence[int] = ()
+) -> Iterator[Engine]:
+    """The network and the workers of a configuration; these start while that one loads.
+
+    shapes: numbers of pictures in a pass, besides `config.model.batch`, that are wanted quickly
+    """
     with ExitStack() as stack:
         stack.enter_context(_opencv_threads(1))
         config = replace(config, refine=refinement(config, model))
-        if live:  # a batch would wait for frames to come
-            config = replace(config, model=replace(config.model, batch=1))
         work = partial(refine, config=config.refine)
         workers = worker_count(config)
         check_descriptors(workers)
@@ -182,29 +241,12 @@ def opened(
         every = config.sample.every if isinstance(config.sample.every, int) else _USUAL_GAP
         ahead = min(64, 2 * max(workers, 1) * every + config.model.batch)
         pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
-        model = model or loaded(config)
-        source = stack.enter_context(
-            open_source(str(config.input), model.size, config.source, asked_to_stop)
-        )
-        source.begin = begin
-        origin = begin.origin if begin else None
-        chosen = sampled(source.frames(), config.sample, time.perf_counter, live, origin)
-        chosen = chosen if live else timed(chosen, summary.stages, "decode")
-        ahead = 1 if live else _AHEAD
-        frames = stack.enter_context(ReadAhead(chosen, ahead, "rustvid-decode"))
-        stack.callback(source.stop)  # before its reader is joined
-        summary.model, summary.model_sha256 = model.name, model.digest
-        summary.precision = model.precision
-        line = Line(source, frames, model, pool, config, summary, model.seconds, live)
-        try:
-            yield line
-        finally:
-            line.note_work()
+        yield Engine(model or loaded(config, shapes), pool)
 
 
-def loaded(config: Config) -> Network:
+def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:
     """The network of a configuration, ready to be shared by several runs."""
-    return Model(config.model, config.localise.score)
+    return Model(config.model, config.localise.score, shapes)
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:

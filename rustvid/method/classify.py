@@ -58,9 +58,13 @@ class Network(Protocol):
 
 
 class Model:
-    """A Keras network with its weights, ready to look at pictures."""
+    """A Keras network with its weights, ready to look at pictures.
 
-    def __init__(self, config: ModelConfig, score: str = "exp") -> None:
+    shapes: numbers of pictures in a pass for which it is compiled, besides `config.batch`; others
+        are padded to the next one
+    """
+
+    def __init__(self, config: ModelConfig, score: str = "exp", shapes: Sequence[int] = ()) -> None:
         path = find(config.name)
         arrays = read_weights(path)
         self.kind = kind_of(arrays, str(path))
@@ -68,6 +72,7 @@ class Model:
         self.device = _device(config.device)
         self.precision = _precision(config.precision, self.device)
         self.batch = config.batch
+        self._shapes = sorted({*shapes, config.batch})
         tile = input_size(config, self.kind)
         self._grid = tiles.grid(config.tiles, tile)
         self.size = self._grid.size
@@ -98,7 +103,8 @@ class Model:
     def _pass(self, views: Sequence[NDArray[np.uint8]]) -> Answer:
         """One pass of the network over 1 to `batch` tiles."""
         # The last are padded: a fixed shape is compiled once.
-        stack = np.stack([*views, *[views[-1]] * (self.batch - len(views))])
+        shape = next(shape for shape in self._shapes if shape >= len(views))
+        stack = np.stack([*views, *[views[-1]] * (shape - len(views))])
         with self._on_device():
             answer = self._network.predict_on_batch(stack)
         return Answer(

@@ -9,6 +9,7 @@ from pathlib import Path
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.video.address import address_of, is_live, scheme_of
+from rustvid.video.encoded import Tap, Tapped
 from rustvid.video.encoders import CONTAINERS
 from rustvid.video.film import FileSource
 from rustvid.video.live import LiveSource
@@ -63,14 +64,21 @@ def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceCo
 
 
 def open_sink(
-    path: Path, template: Template, config: OutputConfig, part: Path | None = None
+    path: Path,
+    template: Template,
+    config: OutputConfig,
+    part: Path | None = None,
+    taps: Sequence[Tap] = (),
 ) -> Sink:
     """The sink for a path, by its suffix. `check_output` has been asked before.
 
     part: the file that it writes until it is complete; None: `part_of(path)`
+    taps: get the packets of a video too
     """
     if path.suffix.lower() in PHOTOS:
         return PhotoSink(path)
+    if taps:
+        return Tapped(path, template, config, part, taps)
     return VideoSink(path, template, config, part)
 
 

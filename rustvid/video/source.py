@@ -70,6 +70,11 @@ class Source(ABC):
     container: Any | None = None
     damaged_packets: int = 0
 
+    @property
+    def behind(self) -> bool:
+        """Do frames wait that cannot be asked to, so that some work should be left out?"""
+        return False
+
     def __init__(self) -> None:
         self.notes: list[str] = []
 
