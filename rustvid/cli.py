@@ -171,6 +171,9 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    run.add_argument(
+        "--join", action="store_true", help="all inputs are one film, cut by the camera"
+    )
     run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
@@ -237,10 +240,17 @@ def _run(options: argparse.Namespace) -> int:
         config = replace(config, source=replace(config.source, live=live, keep_all=keep_all))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
+    if options.join:
+        from rustvid.video.named import joined
+
+        config = joined(config, options.input)
+    elif len(options.input) > 1 and not config.output.folder:
+        raise UsageError(
+            f"{len(options.input)} inputs: add --out-dir DIR for their results, or --join where "
+            "they are one film"
+        )
     if config.output.folder:
         return _run_all(options, config)
-    if len(options.input) > 1:
-        raise UsageError(f"{len(options.input)} inputs: add --out-dir DIR for their results")
     wanted = (config.output.path, config.output.csv, config.output.mask, config.events.path)
     if not (any(wanted) or config.status.address or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")

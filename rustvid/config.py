@@ -55,6 +55,9 @@ class SourceConfig:
     end: float | None = option(
         None, "stop before this time; seconds or hh:mm:ss", low=0, kind="time"
     )
+    join: str | None = option(
+        None, "files that go on where the input ends, in order, one a line (--join)"
+    )
     rate: float = option(25.0, "frames per second of a folder of images", low=0.001, high=1000)
     max_pixels: int = option(
         150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1

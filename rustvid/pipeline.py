@@ -29,7 +29,6 @@ from rustvid.method.refine import one_thread, refine
 from rustvid.method.trust import trust
 from rustvid.outputs import Outputs
 from rustvid.preflight import paths_of, preflight
-from rustvid.redact import redacted
 from rustvid.report.area import measure
 from rustvid.report.summary import Summary
 from rustvid.resume import Work, completed, work_of
@@ -38,6 +37,7 @@ from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
 from rustvid.video import open_source
 from rustvid.video.address import is_live
+from rustvid.video.named import told_of
 from rustvid.video.source import Begin, Source
 from rustvid.workers import Outcome, Pool, Task
 
@@ -80,7 +80,7 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
     if is_live(str(config.input), config.source):
         raise UsageError(f"{config.input}: is a live camera; use rustvid.watch")
     work = work_of(config, paths, model.digest if model else None)
-    summary = Summary(input=redacted(str(config.input)), resumed_at=work.first)
+    summary = Summary(input=told_of(config), resumed_at=work.first)
     started = time.perf_counter()
     with opened(config, summary, model, begin=work.begin) as line:
         work.check_precision(line.model.precision)

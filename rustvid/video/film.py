@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,47 @@ from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.times import Seen, clock_time, exact, time_text
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
+_SEAM = Fraction(2, 1000)  # seconds between the sound of two files that are no gap
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a file lies in a film that is in several files (joined.py).
+
+    shift: seconds that are added to its own times
+    begin: seconds of the film, its first picture's; None of the first file
+    after: the last frame of the file before it; pending: companion packets since that frame
+    companions: of the first file, whose streams all packets are given as
+    heard: index of a track of sound → where its last packet ended, in the track's time base
+    """
+
+    shift: Fraction = Fraction(0)
+    begin: Fraction | None = None
+    after: Seen | None = None
+    pending: tuple[Any, ...] = ()
+    companions: Sequence[Any] = ()
+    heard: dict[int, int] = field(default_factory=dict)
+
+    def ticks(self, stamp: int, packet: Any, stream: Any) -> int:
+        """The time of a packet in the time base of the first file's stream."""
+        return round((stamp * packet.time_base + self.shift) / stream.time_base)
+
+    def correction(self, packet: Any, stream: Any) -> int:
+        """Samples from a file's first sound to where the sound of the file before it ended.
+
+        A file says when its sound begins to the millisecond only, or not at all.
+        """
+        end, stamp = self.heard.get(stream.index), packet.pts
+        if end is None or stamp is None or stream.type != "audio":
+            return 0
+        if stream.time_base != Fraction(1, stream.codec_context.sample_rate or 1):
+            return 0  # a clock that does not count samples
+        gap = end - self.ticks(stamp, packet, stream)
+        return gap if abs(gap) * stream.time_base <= _SEAM else 0
+
+
+_ALONE = Place()
 
 
 class FileSource(Source):
@@ -33,9 +74,11 @@ class FileSource(Source):
         image_size: tuple[int, int],
         config: SourceConfig,
         protocols: str = PROTOCOLS,
+        place: Place = _ALONE,
     ) -> None:
         super().__init__()
         self._path = path
+        self._place = place
         self._config = config
         self._protocols = protocols
         self._converter = Converter(image_size)
@@ -50,10 +93,16 @@ class FileSource(Source):
             raise
         copied = ("audio", "subtitle", "data")
         self.companions = [s for s in self.container.streams if s.type in copied]
-        self._pending: list[Any] = []
-        self._last: Seen | None = None
+        self._pending: list[Any] = list(place.pending)
+        self._last: Seen | None = place.after
+        self._corrections: dict[int, int] = {}  # ticks, by index of the stream
         self._skipped = 0  # frames before the one that was sought
         self._read_error = ""
+
+    @property
+    def last(self) -> Seen | None:
+        """The last frame read so far, also of the file before."""
+        return self._last
 
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
@@ -61,16 +110,16 @@ class FileSource(Source):
         self._stream.codec_context.options = {"max_pixels": str(self._config.max_pixels)}
         start, end = self.info.start, exact(self._config.end)
         begin = self.begin
-        sought = begin is not None and begin.seek and self._finds(begin)
+        sought = begin is not None and begin.seek and self.finds(begin)
         if begin and sought:
-            self.container.seek(_before(begin))
-        elif start:
-            self.container.seek(int(start * av.time_base))
+            self.container.seek(self._before(begin))
+        elif start > self._place.shift:
+            self.container.seek(self._ticks(start))
         for decoded, status in self._decoded():
             time, status = self._time(decoded, status)
             if start and time < start:
                 continue  # from the key frame before the start
-            if begin and sought and self._last is None:
+            if begin and sought and self._none_yet:
                 if time_text(time) != begin.time:
                     continue  # from the key frame before it
                 self._skipped = begin.index
@@ -84,28 +133,28 @@ class FileSource(Source):
                 self._pending.clear()
         else:
             self._check_complete()
-        if self._last is None:
+        if self._none_yet:
             raise SourceError(f"{self._path}: has no frame before source.end {end} s")
 
     def companion_packets(self) -> Iterator[Any]:
         """The companions' packets alone, instead of the frames."""
-        if self.info.start:
-            self.container.seek(int(self.info.start * av.time_base))
+        if self.info.start > self._place.shift:
+            self.container.seek(self._ticks(self.info.start))
         for packet in self._packets() if self.companions else ():
             if self._is_copied(packet):
-                yield packet
+                yield self._as_companion(packet)
 
-    def _finds(self, begin: Begin) -> bool:
+    def finds(self, begin: Begin) -> bool:
         """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
         try:
             with opened(self._path, self._protocols) as container:
                 stream = container.streams[self._stream.index]
                 stream.thread_type = "AUTO"
-                container.seek(_before(begin))
+                container.seek(self._before(begin))
                 for frame in container.decode(stream):
                     if frame.pts is None:
                         return False
-                    seconds = Fraction(frame.pts * frame.time_base)
+                    seconds = Fraction(frame.pts * frame.time_base) + self._place.shift
                     if time_text(seconds) == begin.time:
                         return not frame.is_corrupt
                     if float(seconds) > float(begin.time):
@@ -113,6 +162,19 @@ class FileSource(Source):
         except (av.error.FFmpegError, SourceError):
             return False
         return False
+
+    @property
+    def _none_yet(self) -> bool:
+        """Has no frame been read of this file?"""
+        return self._last is self._place.after
+
+    def _ticks(self, time: Fraction) -> int:
+        """A time of the film in FFmpeg's own ticks of this file."""
+        return int((time - self._place.shift) * av.time_base)
+
+    def _before(self, begin: Begin) -> int:
+        """Where to seek for it: a second earlier, for open groups' sake."""
+        return self._ticks(Fraction(begin.time) - 1)
 
     def rest(self) -> tuple[Any, ...]:
         """Companion packets read after the last frame."""
@@ -196,7 +258,7 @@ class FileSource(Source):
         for packet in self._packets():
             if packet.stream is not self._stream:
                 if self._is_copied(packet):
-                    self._pending.append(packet)
+                    self._pending.append(self._as_companion(packet))
                 continue
             try:
                 decoded = packet.decode()
@@ -210,12 +272,37 @@ class FileSource(Source):
                 yield frame, status
 
     def _is_copied(self, packet: Any) -> bool:
-        """Is it of a companion, and before the end asked for?"""
+        """Is it of a companion, before the end asked for, and not of the file before this one?"""
         if not packet.size or packet.stream not in self.companions:
             return False
         stamp = packet.pts if packet.pts is not None else packet.dts
-        end = self._config.end
-        return end is None or stamp is None or float(stamp * packet.time_base) < end
+        end, place = self._config.end, self._place
+        if stamp is None:
+            return True
+        time = stamp * packet.time_base + place.shift
+        ends = time + (packet.duration or 0) * packet.time_base
+        if place.begin is not None and ends <= place.begin:
+            return False  # sound that only gets its decoder going
+        return end is None or float(time) < end
+
+    def _as_companion(self, packet: Any) -> Any:
+        """The packet at its time of the film, as one of the first file's stream."""
+        place = self._place
+        if not place.companions:
+            return packet
+        stream = next(s for s in place.companions if s.index == packet.stream.index)
+        if stream.index not in self._corrections:
+            self._corrections[stream.index] = place.correction(packet, stream)
+        more = self._corrections[stream.index]
+        if packet.pts is not None:
+            packet.pts = place.ticks(packet.pts, packet, stream) + more
+        if packet.dts is not None:
+            packet.dts = place.ticks(packet.dts, packet, stream) + more
+        packet.duration = round((packet.duration or 0) * packet.time_base / stream.time_base)
+        packet.stream, packet.time_base = stream, stream.time_base
+        if packet.pts is not None:
+            place.heard[stream.index] = packet.pts + packet.duration
+        return packet
 
     def _packets(self) -> Iterator[Any]:
         """All packets; reading goes on behind a damaged place, unless nothing comes any more."""
@@ -272,7 +359,7 @@ class FileSource(Source):
     def _time(self, decoded: Any, status: str) -> tuple[Fraction, str]:
         """pts × time_base; where that is missing or runs backwards, a time just after the last."""
         base = decoded.time_base or self.info.time_base
-        time = None if decoded.pts is None else decoded.pts * base
+        time = None if decoded.pts is None else decoded.pts * base + self._place.shift
         if time is not None and (self._last is None or time > self._last.time):
             return time, status
         if self._last is None:
@@ -284,25 +371,21 @@ class FileSource(Source):
 
     def _check_complete(self) -> None:
         """FFmpeg ends a cut .mkv without an error: compare with what the headers promise."""
-        if self._last is None:
+        if self._last is None or self._none_yet:
             if self._config.start:
                 raise SourceError(
                     f"{self._path}: has no frame after source.start {self._config.start} s"
                 )
             raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
-        reached = self._last.time + self._last.duration
+        reached = self._last.time + self._last.duration - self._place.shift
+        count = self._last.index - (self._place.after.index if self._place.after else -1)
         begin = (self._stream.start_time or 0) * self.info.time_base
         promised = self._duration()
         missing = 0 if promised is None else float(begin + promised - reached)
-        if self._read_error or missing > self._tolerance(self._last.index + 1):
+        if self._read_error or missing > self._tolerance(count):
             lost = f", {missing:.1f} s before its end" if missing > 0 else ""
             why = f" ({self._read_error})" if self._read_error else ""
             raise SourceCutShort(
-                f"{self._path}: is cut short{lost}{why}; all {self._last.index + 1} frames "
+                f"{self._path}: is cut short{lost}{why}; all {count} frames "
                 "that could be read were processed"
             )
-
-
-def _before(begin: Begin) -> int:
-    """Where to seek for it, in FFmpeg's own ticks: a second earlier, for open groups' sake."""
-    return int((float(begin.time) - 1) * av.time_base)
