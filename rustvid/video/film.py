@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -17,52 +16,13 @@ from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.opening import PROTOCOLS, opened
+from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.times import Seen, clock_time, exact, time_text
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
-_SEAM = Fraction(2, 1000)  # seconds between the sound of two files that are no gap
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a file lies in a film that is in several files (joined.py).
-
-    shift: seconds that are added to its own times
-    begin: seconds of the film, its first picture's; None of the first file
-    after: the last frame of the file before it; pending: companion packets since that frame
-    companions: of the first file, whose streams all packets are given as
-    heard: index of a track of sound → where its last packet ended, in the track's time base
-    """
-
-    shift: Fraction = Fraction(0)
-    begin: Fraction | None = None
-    after: Seen | None = None
-    pending: tuple[Any, ...] = ()
-    companions: Sequence[Any] = ()
-    heard: dict[int, int] = field(default_factory=dict)
-
-    def ticks(self, stamp: int, packet: Any, stream: Any) -> int:
-        """The time of a packet in the time base of the first file's stream."""
-        return round((stamp * packet.time_base + self.shift) / stream.time_base)
-
-    def correction(self, packet: Any, stream: Any) -> int:
-        """Samples from a file's first sound to where the sound of the file before it ended.
-
-        A file says when its sound begins to the millisecond only, or not at all.
-        """
-        end, stamp = self.heard.get(stream.index), packet.pts
-        if end is None or stamp is None or stream.type != "audio":
-            return 0
-        if stream.time_base != Fraction(1, stream.codec_context.sample_rate or 1):
-            return 0  # a clock that does not count samples
-        gap = end - self.ticks(stamp, packet, stream)
-        return gap if abs(gap) * stream.time_base <= _SEAM else 0
-
-
-_ALONE = Place()
 
 
 class FileSource(Source):
@@ -74,11 +34,11 @@ class FileSource(Source):
         image_size: tuple[int, int],
         config: SourceConfig,
         protocols: str = PROTOCOLS,
-        place: Place = _ALONE,
+        place: Place | None = None,
     ) -> None:
         super().__init__()
         self._path = path
-        self._place = place
+        self._place = place = place or Place()
         self._config = config
         self._protocols = protocols
         self._converter = Converter(image_size)
@@ -95,9 +55,13 @@ class FileSource(Source):
         self.companions = [s for s in self.container.streams if s.type in copied]
         self._pending: list[Any] = list(place.pending)
         self._last: Seen | None = place.after
-        self._corrections: dict[int, int] = {}  # ticks, by index of the stream
         self._skipped = 0  # frames before the one that was sought
         self._read_error = ""
+
+    @property
+    def stream(self) -> Any:
+        """PyAV's stream of the pictures."""
+        return self._stream
 
     @property
     def last(self) -> Seen | None:
@@ -142,7 +106,7 @@ class FileSource(Source):
             self.container.seek(self._ticks(self.info.start))
         for packet in self._packets() if self.companions else ():
             if self._is_copied(packet):
-                yield self._as_companion(packet)
+                yield self._place.as_companion(packet)
 
     def finds(self, begin: Begin) -> bool:
         """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
@@ -258,7 +222,7 @@ class FileSource(Source):
         for packet in self._packets():
             if packet.stream is not self._stream:
                 if self._is_copied(packet):
-                    self._pending.append(self._as_companion(packet))
+                    self._pending.append(self._place.as_companion(packet))
                 continue
             try:
                 decoded = packet.decode()
@@ -276,33 +240,13 @@ class FileSource(Source):
         if not packet.size or packet.stream not in self.companions:
             return False
         stamp = packet.pts if packet.pts is not None else packet.dts
-        end, place = self._config.end, self._place
+        end = self._config.end
         if stamp is None:
             return True
-        time = stamp * packet.time_base + place.shift
-        ends = time + (packet.duration or 0) * packet.time_base
-        if place.begin is not None and ends <= place.begin:
-            return False  # sound that only gets its decoder going
+        time = stamp * packet.time_base + self._place.shift
+        if self._place.is_before(packet, time):
+            return False
         return end is None or float(time) < end
-
-    def _as_companion(self, packet: Any) -> Any:
-        """The packet at its time of the film, as one of the first file's stream."""
-        place = self._place
-        if not place.companions:
-            return packet
-        stream = next(s for s in place.companions if s.index == packet.stream.index)
-        if stream.index not in self._corrections:
-            self._corrections[stream.index] = place.correction(packet, stream)
-        more = self._corrections[stream.index]
-        if packet.pts is not None:
-            packet.pts = place.ticks(packet.pts, packet, stream) + more
-        if packet.dts is not None:
-            packet.dts = place.ticks(packet.dts, packet, stream) + more
-        packet.duration = round((packet.duration or 0) * packet.time_base / stream.time_base)
-        packet.stream, packet.time_base = stream, stream.time_base
-        if packet.pts is not None:
-            place.heard[stream.index] = packet.pts + packet.duration
-        return packet
 
     def _packets(self) -> Iterator[Any]:
         """All packets; reading goes on behind a damaged place, unless nothing comes any more."""

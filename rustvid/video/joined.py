@@ -19,8 +19,8 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.redact import redacted
-from rustvid.video.film import FileSource, Place
-from rustvid.video.opening import opened
+from rustvid.video.film import FileSource
+from rustvid.video.place import Place
 from rustvid.video.source import Begin, Source
 from rustvid.video.times import Seen
 
@@ -135,13 +135,16 @@ class JoinedSource(Source):
 
     def _placed(self, paths: Sequence[Path]) -> list[_Part]:
         """Every file with its place, once they are known to belong together."""
-        common = looks_of(paths[0])
-        begin, end = _span(paths[0], self._first.info.rate)
-        parts = [_Part(paths[0], Fraction(0), begin, end)]
-        for path in paths[1:]:
-            check_same(paths[0], common, path, looks_of(path))
-            begin, end = _span(path, self._first.info.rate)
-            shift = parts[-1].end - begin
+        parts: list[_Part] = []
+        common: Looks | None = None
+        for path in paths:
+            source = FileSource(path, self._image_size, self._config)
+            with source:
+                looks = looks_of(source, path)
+                common = common or looks
+                check_same(paths[0], common, path, looks)
+                begin, end = _span(source, common.rate)
+            shift = parts[-1].end - begin if parts else Fraction(0)
             parts.append(_Part(path, shift, begin + shift, end + shift))
         return parts
 
@@ -178,25 +181,23 @@ class JoinedSource(Source):
         return max(Fraction(0), end - max(parts[0].begin, self._first.info.start))
 
 
-def looks_of(path: Path) -> Looks:
+def looks_of(source: FileSource, path: Path) -> Looks:
     """Decode the first picture of a file; raises SourceError where there is none."""
+    stream = source.stream
     try:
-        with opened(path) as container:
-            stream = next(iter(container.streams.video), None)
-            frame = next(container.decode(stream), None) if stream is not None else None
-            if stream is None or frame is None:
-                raise SourceError(f"{path}: has no picture, so it cannot be joined to others")
-            others = [s for s in container.streams if s.type in ("audio", "subtitle", "data")]
-            return Looks(
-                codec=stream.codec_context.name,
-                size=(frame.width, frame.height),
-                format=frame.format.name,
-                rotation=round(frame.rotation) % 360,
-                rate=Fraction(stream.average_rate or stream.guessed_rate or 0),
-                tracks=tuple(_track(stream) for stream in others),
-            )
+        frame = next(source.container.decode(stream), None)
     except av.error.FFmpegError as exc:
         raise SourceError(f"{path}: cannot be decoded ({exc.strerror})") from exc
+    if frame is None:
+        raise SourceError(f"{path}: no frame could be decoded; the file is damaged")
+    return Looks(
+        codec=stream.codec_context.name,
+        size=(frame.width, frame.height),
+        format=frame.format.name,
+        rotation=round(frame.rotation) % 360,
+        rate=source.info.rate,
+        tracks=tuple(_track(other) for other in source.companions),
+    )
 
 
 def check_same(first: Path, common: Looks, path: Path, looks: Looks) -> None:
@@ -239,23 +240,22 @@ def _told(value: Any) -> str:
     return str(value)
 
 
-def _span(path: Path, rate: Fraction) -> tuple[Fraction, Fraction]:
+def _span(source: FileSource, rate: Fraction) -> tuple[Fraction, Fraction]:
     """Seconds of a file at which its first picture begins and its last one ends.
 
     Read off the packets at its end; of a file that is cut short, off its headers, so that what is
     behind it keeps its time.
     """
-    with opened(path) as container:
-        stream = container.streams.video[0]
-        begin = Fraction((stream.start_time or 0) * stream.time_base)
-        length = Fraction((stream.duration or 0) * stream.time_base)
-        promised = begin + length if stream.duration else Fraction(container.duration or 0, 10**6)
-        end = begin
-        with suppress(av.error.FFmpegError):  # a damaged end
-            container.seek(max(0, int((promised - _TAIL) * av.time_base)))
-            for packet in container.demux(stream):
-                if packet.size and packet.pts is not None:
-                    lasts = packet.duration * packet.time_base if packet.duration else 1 / rate
-                    end = max(end, Fraction(packet.pts * packet.time_base) + lasts)
+    stream, container = source.stream, source.container
+    begin = Fraction((stream.start_time or 0) * stream.time_base)
+    length = Fraction((stream.duration or 0) * stream.time_base)
+    promised = begin + length if length else Fraction(container.duration or 0, av.time_base)
+    end = begin
+    with suppress(av.error.FFmpegError):  # a damaged end
+        container.seek(max(0, int((promised - _TAIL) * av.time_base)))
+        for packet in container.demux(stream):
+            if packet.size and packet.pts is not None:
+                lasts = packet.duration * packet.time_base if packet.duration else 1 / rate
+                end = max(end, Fraction(packet.pts * packet.time_base) + lasts)
     missing = Fraction(5, 2) / rate if stream.frames else Fraction(_CUT)
     return begin, promised if promised - end > missing else end
