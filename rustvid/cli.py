@@ -64,6 +64,7 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
     "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
     "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
+    "--max-memory": ("max_memory", {"metavar": "SIZE", "help": "take no more than this, 2G"}),
 }
 _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--transport": ("source.transport", {"metavar": "tcp|udp", "help": "of rtsp"}),
@@ -111,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(traceback.format_exc().rstrip())
         _tell(f"rustvid: {exc}")
         return exc.exit_code
+    except MemoryError:
+        _tell("rustvid: out of memory before the first frame; free some, or see --max-memory")
+        return RustVidError.exit_code
     except KeyboardInterrupt:
         interrupted = Interrupted(signal.SIGINT)
         _tell(f"rustvid: {interrupted}")

@@ -266,6 +266,12 @@ class Config:
         low=0,
         high=512,
     )
+    max_memory: int | None = option(
+        None,
+        "take no more bytes than this: fewer frames in flight, fewer workers; null: what is free",
+        low=1,
+        kind="bytes",
+    )
     source: SourceConfig = section(SourceConfig, "what is read")
     sample: SampleConfig = section(SampleConfig, "which frames are analysed")
     model: ModelConfig = section(ModelConfig, "classify")

@@ -30,6 +30,7 @@ _FREE = frozenset(
         "input",
         "source.join",  # its files are compared
         "workers",
+        "max_memory",
         "output.path",
         "output.csv",
         "output.mask",

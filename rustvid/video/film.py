@@ -178,6 +178,7 @@ class FileSource(Source):
             rgb=is_rgb(context.format),
             expected_frames=self._expected_frames(Fraction(rate)),
             start=exact(self._config.start) or Fraction(0),
+            pixel_bytes=context.format.padded_bits_per_pixel / 8 if context.format else 3.0,
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
             colour=(
                 context.color_primaries,
