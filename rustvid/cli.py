@@ -64,6 +64,7 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
     "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
     "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
+    "--max-memory": ("max_memory", {"metavar": "SIZE", "help": "take no more than this, 2G"}),
 }
 _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--transport": ("source.transport", {"metavar": "tcp|udp", "help": "of rtsp"}),
@@ -120,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(traceback.format_exc().rstrip())
         _tell(f"rustvid: {exc}")
         return exc.exit_code
+    except MemoryError:
+        _tell("rustvid: out of memory before the first frame; free some, or see --max-memory")
+        return RustVidError.exit_code
     except KeyboardInterrupt:
         interrupted = Interrupted(signal.SIGINT)
         _tell(f"rustvid: {interrupted}")
@@ -182,6 +186,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--clips", action="store_true", help="live: only around corroded frames")
     run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    run.add_argument(
+        "--join", action="store_true", help="all inputs are one film, cut by the camera"
+    )
     run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
@@ -263,10 +270,17 @@ def _run(options: argparse.Namespace) -> int:
         config = replace(config, source=replace(config.source, live=live, keep_all=keep_all))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
+    if options.join:
+        from rustvid.video.named import joined
+
+        config = joined(config, options.input)
+    elif len(options.input) > 1 and not config.output.folder:
+        raise UsageError(
+            f"{len(options.input)} inputs: add --out-dir DIR for their results, or --join where "
+            "they are one film"
+        )
     if config.output.folder:
         return _run_all(options, config)
-    if len(options.input) > 1:
-        raise UsageError(f"{len(options.input)} inputs: add --out-dir DIR for their results")
     wanted = (config.output.path, config.output.csv, config.output.mask, config.events.path)
     elsewhere = config.status.address or config.output.republish
     if not (any(wanted) or elsewhere or options.json):

@@ -55,6 +55,9 @@ class SourceConfig:
     end: float | None = option(
         None, "stop before this time; seconds or hh:mm:ss", low=0, kind="time"
     )
+    join: str | None = option(
+        None, "files that go on where the input ends, in order, one a line (--join)"
+    )
     rate: float = option(25.0, "frames per second of a folder of images", low=0.001, high=1000)
     max_pixels: int = option(
         150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1
@@ -282,6 +285,12 @@ class Config:
         "processes that refine; null: one per core; 0: none, refine in this one",
         low=0,
         high=512,
+    )
+    max_memory: int | None = option(
+        None,
+        "take no more bytes than this: fewer frames in flight, fewer workers; null: what is free",
+        low=1,
+        kind="bytes",
     )
     source: SourceConfig = section(SourceConfig, "what is read")
     sample: SampleConfig = section(SampleConfig, "which frames are analysed")

@@ -21,6 +21,7 @@ from rustvid.video import (
 )
 from rustvid.video.address import address_of, expanded, is_live, scheme_of
 from rustvid.video.encoders import check_codec
+from rustvid.video.named import files_of
 from rustvid.video.photos import PHOTOS
 from rustvid.video.republish import FORMATS
 from rustvid.video.sink import part_of
@@ -62,7 +63,7 @@ def preflight(config: Config) -> Paths:
     find(config.model.name)
     live = is_live(config.input, config.source)
     frames = _live(config) if live else _recorded(config)
-    paths, inputs = paths_of(config), [] if live else _inputs(Path(config.input))
+    paths, inputs = paths_of(config), [] if live else _inputs(config)
     for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
         if path:
             check_output(path, config.output.overwrite, inputs, kinds)
@@ -97,6 +98,8 @@ def _recorded(config: Config) -> int | None:
 def _live(config: Config) -> int:
     """A camera is not opened to look: it may be down today. More than one frame will come."""
     address_of(str(config.input), config.source)
+    if config.source.join:
+        raise UsageError(f"source.join is for files; {config.input} is a camera")
     if config.source.start is not None:
         raise UsageError("source.start: a live camera has no earlier time to begin at; leave it")
     output = config.output
@@ -153,9 +156,10 @@ def _check_holds(path: Path | None, config: OutputConfig, frames: int | None) ->
         raise UsageError(f"{path}: holds one picture, the input has {frames}; use .mp4 or .mkv")
 
 
-def _inputs(source: Path) -> list[Path]:
+def _inputs(config: Config) -> list[Path]:
     """Files that must not be written to."""
-    return photos_in(source) if source.is_dir() else [source]
+    files = files_of(config)
+    return photos_in(files[0]) if files[0].is_dir() else files
 
 
 def paths_of(config: Config) -> Paths:

@@ -73,14 +73,15 @@ class Model:
         self.precision = _precision(config.precision, self.device)
         self.batch = config.batch
         self._shapes = sorted({*shapes, config.batch})
-        tile = input_size(config, self.kind)
-        self._grid = tiles.grid(config.tiles, tile)
+        self._grid = grid_of(config, self.kind)
         self.size = self._grid.size
         self._redness = config.redness
         self.seconds = 0.0
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with self._on_device():
-            self._network = _ready(arrays, str(path), score, self.precision, tile)
+            self._network = _ready(
+                arrays, str(path), score, self.precision, (self._grid.width, self._grid.height)
+            )
 
     def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
@@ -131,6 +132,11 @@ def _ready(
     model = keras.Model(pictures, inner(ops.cast(pictures, "float32") / 127.5 - 1.0))
     model.compile(jit_compile=False)  # on a CPU, XLA measured no faster and compiles for long
     return model
+
+
+def grid_of(config: ModelConfig, kind: Kind) -> tiles.Grid:
+    """How a frame is seen, in one part or in tiles; raises UsageError."""
+    return tiles.grid(config.tiles, input_size(config, kind))
 
 
 def input_size(config: ModelConfig, kind: Kind) -> tuple[int, int]:

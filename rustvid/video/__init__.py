@@ -12,6 +12,7 @@ from rustvid.video.address import address_of, is_live, scheme_of
 from rustvid.video.encoded import Tap, Tapped
 from rustvid.video.encoders import CONTAINERS
 from rustvid.video.film import FileSource
+from rustvid.video.joined import JoinedSource
 from rustvid.video.live import LiveSource
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
 from rustvid.video.sink import Sink, Template, VideoSink, part_of
@@ -43,6 +44,9 @@ def open_source(
         address = address_of(name, config)
         return FileSource(address.url, image_size, config, address.whitelist)
     try:
+        if config.join:
+            others = [Path(line) for line in config.join.split("\n") if line.strip()]
+            return _joined([Path(name), *others], image_size, config)
         return _source(name, Path(name), image_size, config)
     except OSError as exc:  # a folder that may not be entered, a name too long
         raise SourceError(f"{name}: cannot be read ({exc.strerror}); check the path") from exc
@@ -61,6 +65,15 @@ def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceCo
     if path.is_file() and path.stat().st_size == 0:
         raise SourceError(f"{name}: is empty (0 bytes); copy it again from the camera")
     return FileSource(path, image_size, config)
+
+
+def _joined(paths: Sequence[Path], image_size: tuple[int, int], config: SourceConfig) -> Source:
+    for path in paths:
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file; only video files can be joined")
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path}: is empty (0 bytes); copy it again from the camera")
+    return JoinedSource(paths, image_size, config)
 
 
 def open_sink(
