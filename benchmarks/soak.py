@@ -396,6 +396,7 @@ def main() -> None:
         port, folder, size = options.serve
         serve(int(port), Path(folder), size)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left
     with tempfile.TemporaryDirectory() as folder:
         result = soaked(options, Path(folder))
     result["machine"] = machine.facts()
