@@ -7,7 +7,8 @@ RustVid, which writes segments of a minute. Once a minute the camera is killed, 
 away, silent, refuses with 404, restarts its clock or changes the size of its picture. In between,
 once a second, the memory, threads and open files of RustVid are read from /proc, and its counts
 from its status page. At the end it gets a SIGTERM; then every file is decoded and compared with its
-table. Exit code 1 if something is not as promised.
+table. Exit code 1 if something is not as promised. `back_after_s` is from the moment at which the
+camera can be reached again to the next written frame, which may be one that was on its way.
 """
 
 from __future__ import annotations
@@ -396,6 +397,7 @@ def main() -> None:
         port, folder, size = options.serve
         serve(int(port), Path(folder), size)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process is left
     with tempfile.TemporaryDirectory() as folder:
         result = soaked(options, Path(folder))
     result["machine"] = machine.facts()

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import av
 
 from rustvid.config import OutputConfig
-from rustvid.video.sink import Template, VideoSink, border
+from rustvid.video.border import border
+from rustvid.video.sink import Template, VideoSink
 
 PICTURE = -1  # the track of the picture; a sound's is the index of its stream
 
@@ -132,6 +133,7 @@ class Copied(VideoSink):
 
     def write_packet(self, packet: Encoded) -> None:
         """Write one packet; the first one of the picture must be a key frame."""
+        self._whole = False
         with border(self.path):
             if packet.track == PICTURE:
                 info = self._template.info
@@ -142,6 +144,7 @@ class Copied(VideoSink):
                 sound = packet_of(packet, Fraction(stream.time_base), Fraction(0))
                 sound.stream = stream
                 self._copy([sound])
+        self._whole = True
 
     def _add_video(self, picture: Any) -> Any:
         copy = self._container.add_stream_from_template(picture, opaque=True)

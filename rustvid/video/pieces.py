@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import av
 
 from rustvid.config import OutputConfig
+from rustvid.video.border import border
 from rustvid.video.opening import PROTOCOLS
-from rustvid.video.sink import Template, VideoSink, border
+from rustvid.video.sink import Template, VideoSink
 
 _REORDERED_SECONDS = Fraction(1, 2)  # that a picture may be decoded before it is shown
 

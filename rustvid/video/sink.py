@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
+from rustvid.video.border import border
 from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options
 from rustvid.video.planes import video_frame
@@ -137,6 +138,7 @@ class VideoSink(Sink):
         self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
         self._filters: dict[int, Any] = {}  # index of the input's stream → bit stream filter
         self._to_encoder = VideoReformatter()
+        self._whole = True  # all that was muxed is in the file
         self._group = -1  # number of the second that the last picture is in
         self._muxed = 0  # packets of the video
         self._ended_groups: list[tuple[int, float]] = []  # pictures up to there, settled when
@@ -161,11 +163,13 @@ class VideoSink(Sink):
 
     def write(self, picture: Picture, frame: Frame) -> None:
         """Encode one picture at the frame's time, after the companions read before it."""
+        self._whole = False
         with border(self.path):
             if self._container is None:
                 self._start(picture)
             self._copy(frame.companions)
             self._mux_picture(picture, frame)
+        self._whole = True
 
     def complete(self, rest: Sequence[Any]) -> None:
         """Write what is left and close."""
@@ -340,7 +344,8 @@ class VideoSink(Sink):
                 container.mux(packets)
             finally:
                 container.close()
-        self.settled = self._muxed + len(packets)
+        if self._whole:  # after an error FFmpeg closes as if all were well
+            self.settled = self._muxed + len(packets)
 
     def _last_packets(self) -> list[Any]:
         """What the encoder still holds."""
@@ -360,24 +365,3 @@ def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
         rotation=like.rotation,
         pixel_aspect=like.pixel_aspect,
     )
-
-
-class border:
-    """Turns what FFmpeg and the disk raise into SinkError, with the path and a remedy."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, (av.error.FFmpegError, OSError)):
-            reason = error.strerror or str(error)
-            remedy = "free some space" if getattr(error, "errno", 0) == 28 else "check the folder"
-            raise SinkError(f"{self._path}: cannot be written ({reason}); {remedy}") from error
