@@ -133,6 +133,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=2.0, help="of film")
     parser.add_argument("--model", default="colour", help="colour, or the name of a shipped model")
     parser.add_argument("--every", type=int, default=1, help="frame that is looked at")
+    parser.add_argument("--suffix", default=".mp4", help="of the result")
     parser.add_argument("--pause", type=float, help="seconds between two looks")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--plot", type=Path, help="and a picture here")
@@ -146,7 +147,7 @@ def main() -> int:
         folder = Path(name)
         clip = demo.write(folder / "clip.mp4", size=SIZE, fps=RATE, seconds=memory.CLIP_SECONDS)
         film = memory.looped(clip, folder / "film.mp4", args.hours * 3600)
-        out = folder / "out.mp4"
+        out = folder / f"out{args.suffix}"
         pause = args.pause or max(0.2, args.hours * 3600 / 20 / LOOKS)
         words = command(film, out, args.model, args.every)
         looks = watched(words, out.with_name("out.part.csv"), pause)
@@ -158,11 +159,12 @@ def main() -> int:
         "film": {"size": SIZE, "rate": int(RATE), "hours": args.hours, "frames": frames},
         "model": args.model,
         "every": args.every,
+        "suffix": args.suffix,
         "frames": done,
         "seconds": round(looks[-1]["seconds"], 1),
         "growth": grown,
         "targets": TARGETS,
-        "looks": looks,
+        "looks": looks[:: max(1, len(looks) // LOOKS)],
     }
     for key, ratio in grown.items():
         first, last = looks[int(len(looks) * WARM)][key], looks[-1][key]
