@@ -214,8 +214,7 @@ def test_masks_go_on_too_and_are_the_same_bit_for_bit(film: Path, tmp_path: Path
 def test_the_pictures_are_those_of_an_unbroken_run(
     name: str, most: float, long_film: Path, tmp_path: Path
 ) -> None:
-    """Lossless: each one equal. h264: alike, for x264 begins anew at the joint, and with threads it
-    does not give the same twice anyhow (one group of pictures in a dozen runs differs a little)."""
+    """Lossless: each one equal. h264: alike, for x264 begins anew at the joint."""
     codec = "output.codec=" + ("ffv1" if name.endswith("mkv") else "h264")
     whole, resumed = tmp_path / f"whole-{name}", tmp_path / f"resumed-{name}"
     annotate(long_film, whole, codec)
