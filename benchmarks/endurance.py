@@ -1,16 +1,21 @@
 """Hours of film in one run: memory, files, threads, processes, shared memory must stay flat.
 
-    python benchmarks/endurance.py [--hours 2] [--json FILE] [--plot FILE.png]
+    python benchmarks/endurance.py [--hours 2] [--suffix .mp4] [--json FILE] [--plot FILE.png]
+    python benchmarks/endurance.py --index
 
 The film, 320×180 at 25 frames a second, is the packets of four seconds of synthetic footage over
 and over. By default the tests' network, which sees colours and costs nothing, looks at every frame
 and a worker process refines, so that shared memory is used throughout;
 `--model rustvid-student --every 25` looks with the shipped network once a second and tracks.
+
+An .mp4 or .mov keeps an index of its packets in memory until it is closed: `--index` measures
+what its muxer holds for each, without a pipeline, so that this can be told from a leak.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,12 +25,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import machine
 import memory
 from matplotlib.figure import Figure
 
 from rustvid import demo
 from rustvid.bench.rounds import family, resident
+from rustvid.video.sink import _MOV_FLAGS
 
 SIZE, RATE = (320, 180), Fraction(25)
 LOOKS = 400  # at the processes, over the whole run
@@ -116,6 +123,25 @@ def growth(looks: list[dict[str, float]]) -> dict[str, float]:
     return found
 
 
+def index_bytes(packets: int = 500_000) -> float:
+    """Bytes that the muxer of .mp4 holds for a packet, with the options of the pipeline."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"movflags": _MOV_FLAGS, "flush_packets": "1"}
+        with av.open(str(Path(folder) / "index.mp4"), "w", options=options) as sink:
+            sound = sink.add_stream("aac", rate=48000, layout="mono")
+            sink.start_encoding()
+            before = 0
+            for number in range(packets):
+                packet = av.Packet(bytes(8))
+                packet.stream, packet.time_base = sound, Fraction(1, 48000)
+                packet.pts = packet.dts = number * 1024
+                packet.duration = 1024
+                sink.mux(packet)
+                if number == packets // 100:
+                    before = resident(os.getpid())
+            return (resident(os.getpid()) - before) / (packets - packets // 100)
+
+
 def plot(looks: list[dict[str, float]], path: Path) -> None:
     """Every quantity over the hours of film that were done."""
     figure = Figure(figsize=(8, 10), layout="constrained")
@@ -133,7 +159,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--hours", type=float, default=2.0, help="of film")
     parser.add_argument("--model", default="colour", help="colour, or the name of a shipped model")
     parser.add_argument("--every", type=int, default=1, help="frame that is looked at")
+    parser.add_argument("--suffix", default=".mp4", help="of the result")
     parser.add_argument("--pause", type=float, help="seconds between two looks")
+    parser.add_argument("--index", action="store_true", help="bytes of memory for each packet")
     parser.add_argument("--json", type=Path, help="write the result here")
     parser.add_argument("--plot", type=Path, help="and a picture here")
     return parser.parse_args()
@@ -142,11 +170,14 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Run, watch, judge. 1: something grows."""
     args = arguments()
+    if args.index:
+        print(f"{index_bytes():.0f} bytes for each packet of an .mp4")
+        return 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clip = demo.write(folder / "clip.mp4", size=SIZE, fps=RATE, seconds=memory.CLIP_SECONDS)
         film = memory.looped(clip, folder / "film.mp4", args.hours * 3600)
-        out = folder / "out.mp4"
+        out = folder / f"out{args.suffix}"
         pause = args.pause or max(0.2, args.hours * 3600 / 20 / LOOKS)
         words = command(film, out, args.model, args.every)
         looks = watched(words, out.with_name("out.part.csv"), pause)
@@ -158,11 +189,12 @@ def main() -> int:
         "film": {"size": SIZE, "rate": int(RATE), "hours": args.hours, "frames": frames},
         "model": args.model,
         "every": args.every,
+        "suffix": args.suffix,
         "frames": done,
         "seconds": round(looks[-1]["seconds"], 1),
         "growth": grown,
         "targets": TARGETS,
-        "looks": looks,
+        "looks": looks[:: max(1, len(looks) // LOOKS)],
     }
     for key, ratio in grown.items():
         first, last = looks[int(len(looks) * WARM)][key], looks[-1][key]

@@ -19,8 +19,8 @@ from rustvid.errors import RustVidError
 MB = 1_000_000
 # Measured (benchmarks/README.md): resident, at the peak
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
-_WEIGHTS = 170 * MB  # a network, its compiled passes and what the decoder and encoder begin with
-_PER_INPUT_PIXEL = 450  # bytes of activations for each pixel that the network sees in one pass
+_WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
+_PER_INPUT_PIXEL = 320  # bytes of activations for each pixel that the network sees in one pass
 _WORKER = 130 * MB  # Python with OpenCV, and the CRF's own at 572 × 572
 _DECODER, _ENCODER = 24, 48  # pictures that they hold: references, threads, look-ahead
 _MASK = 3  # bytes a pixel beside each picture: mask, drawing's scratch

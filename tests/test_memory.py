@@ -21,6 +21,7 @@ from rustvid.errors import ConfigError, OutOfMemory, RustVidError
 from rustvid.memory import MB, Demand, Limit, limit_of, plan_of, planned
 from rustvid.pipeline import plan_for, run
 from rustvid.report.summary import Summary
+from rustvid.video import open_source
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -168,11 +169,18 @@ def allowed(source: Path, out: Path, amount: int | None, *more: str) -> Config:
     return replace(quick(*given), input=str(source))
 
 
+def least(film: Path) -> int:
+    """What the smallest plan of a network that is loaded takes."""
+    with open_source(str(film), (1, 1), Config().source) as source:
+        demand = pipeline._demand(quick(), ColourModel(), source.info)
+    return plan_of(demand, 0, demand.batch, 1, 64).needed
+
+
 def test_a_run_with_little_memory_gives_the_same(tmp_path: Path) -> None:
     """Fewer frames wait, no worker is started; not one byte of the result changes."""
     film = media.clip(tmp_path / "film.mp4", frames=60, size=(96, 72))
     results = []
-    for name, amount in (("wide", None), ("tight", 1_250 * MB)):
+    for name, amount in (("wide", None), ("tight", least(film))):
         config = allowed(film, tmp_path / f"{name}.mkv", amount, "output.codec=ffv1", "workers=2")
         summary = run(config, model=ColourModel())
         assert summary.exit_code == 0
@@ -193,7 +201,7 @@ def test_the_plan_is_what_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             super().__init__(*args, **wanted)
 
     monkeypatch.setattr(pipeline, "Pool", Seen)
-    config = allowed(film, tmp_path / "o.mp4", 1_250 * MB, "workers=3", "sample.every=5")
+    config = allowed(film, tmp_path / "o.mp4", least(film), "workers=3")
     plan = plan_for(config, ColourModel(), Summary())
     run(config, model=ColourModel())
     assert (made["workers"], made["ahead"]) == (plan.workers, plan.ahead) == (0, plan.ahead)
@@ -222,7 +230,7 @@ def test_memory_that_ends_on_the_way_keeps_what_was_done(tmp_path: Path) -> None
     summary = run(allowed(film, tmp_path / "o.mp4", None), model=Starved())
     assert isinstance(summary.error, OutOfMemory) and summary.exit_code == 1
     assert 20 <= summary.frames < 60 and "--resume" in str(summary.error)
-    config = apply(allowed(film, tmp_path / "o.mp4", 1_500 * MB), "output.resume=true")
+    config = apply(allowed(film, tmp_path / "o.mp4", least(film)), "output.resume=true")
     assert run(config, model=ColourModel()).frames == 60
 
 

@@ -56,7 +56,8 @@ class Place:
 
     def _ticks(self, stamp: int, packet: Any, stream: Any) -> int:
         """The time of a packet in the time base of the first file's stream."""
-        return round((stamp * packet.time_base + self.shift) / stream.time_base)
+        ticks: int = round((stamp * packet.time_base + self.shift) / stream.time_base)
+        return ticks
 
     def _correction(self, packet: Any, stream: Any) -> int:
         """Samples from a file's first sound to where the sound of the file before it ended.
