@@ -22,6 +22,7 @@ from rustvid.report.summary import Fact, Summary
 from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
 from rustvid.video.pieces import Join, join
+from rustvid.video.planes import canvas
 from rustvid.video.sink import Sink, Template, mask_picture
 from rustvid.video.source import Source
 
@@ -81,7 +82,8 @@ class Outputs:
         if self._video or self._show:
             with _stopwatch(self._summary.stages, "render"):
                 text = caption(result)
-                drawn = render(picture, stored, result.evidence, text, self._config.render)
+                settings = self._config.render
+                drawn = render(picture, stored, result.evidence, text, settings, canvas)
         if self._video:
             with _stopwatch(self._summary.stages, "encode"):
                 self._video.write(drawn, result.frame)

@@ -16,7 +16,7 @@ import av
 import keras
 import numpy as np
 
-from rustvid.bench.measurement import Kind, Measurement, stopwatch
+from rustvid.bench.measurement import IMAGE_SIZE, Kind, Measurement, disc, stopwatch
 from rustvid.config import Config, OutputConfig, SourceConfig
 from rustvid.frames import Measured
 from rustvid.method import network
@@ -27,7 +27,6 @@ from rustvid.video import open_source
 from rustvid.video.encoders import ENCODERS, encoder_options
 from rustvid.video.sink import GROUP_SECONDS
 
-IMAGE_SIZE = (572, 572)  # of the pictures for the network ("Workflow")
 RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
 
 
@@ -43,10 +42,8 @@ class NullModel:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        rows, columns = np.mgrid[-1:1:286j, -1:1:286j]
-        disc = (rows**2 + columns**2 < 0.25).astype(np.float32)  # 20 % of the picture
         self._answers = [
-            Answer(np.ones(count, np.float32), np.stack([disc] * count))
+            Answer(np.ones(count, np.float32), np.stack([disc()] * count))
             for count in range(1, self.batch + 1)
         ]
 
