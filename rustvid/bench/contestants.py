@@ -65,8 +65,13 @@ def race(kind: Kind, config: Config, folder: Path) -> Measurement:
         return convert(film)
     if kind == "transcode":
         return transcode(film, folder / "transcoded.mp4", config.output)
-    output = replace(config.output, path=str(folder / "annotated.mp4"), overwrite=True)
-    return pipeline(replace(config, output=output), null=kind == "null")
+    if kind == "refine":  # nothing is drawn or encoded
+        output = replace(config.output, csv=str(folder / "table.csv"), overwrite=True)
+    else:
+        output = replace(config.output, path=str(folder / "annotated.mp4"), overwrite=True)
+    if kind == "null":
+        config = replace(config, refine=replace(config.refine, method="student"))
+    return pipeline(replace(config, output=output), null=kind != "pipeline")
 
 
 def decode(film: Path) -> Measurement:
@@ -116,11 +121,9 @@ def transcode(film: Path, out: Path, config: OutputConfig) -> Measurement:
 def pipeline(config: Config, null: bool = False) -> Measurement:
     """The pipeline as configured; the model is loaded, and has looked once, before.
 
-    null: with a network and a refinement that cost nothing
+    null: with a network that costs nothing
     """
     began = time.perf_counter()
-    if null:
-        config = replace(config, refine=replace(config.refine, method="student"))
     model = NullModel() if null else loaded(config)
     blank = np.zeros((*model.size[::-1], 3), np.uint8)
     model.look([blank] * model.batch)  # the first pass compiles

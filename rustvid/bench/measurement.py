@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 IMAGE_SIZE = (572, 572)  # of the pictures for the network ("Workflow")
 
-Kind = Literal["decode", "source", "transcode", "null", "pipeline"]
+Kind = Literal["decode", "source", "transcode", "null", "refine", "pipeline"]
 
 
 @dataclass
