@@ -204,9 +204,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         config = apply(config, assignment)
     model = Model(config.model, config.localise.score)
     literal = Literal(config)
-    blank = np.zeros((SIZE, SIZE, 3), np.uint8)
-    model.look([blank] * model.batch)  # the first passes compile
-    literal(blank)
+    noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    model.look([noise] * model.batch)  # the first passes compile
+    literal(noise)
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

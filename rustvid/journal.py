@@ -28,6 +28,7 @@ _FREE = frozenset(
     {
         "input",
         "workers",
+        "threads",
         "output.path",
         "output.csv",
         "output.mask",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rustvid.budget import plan_of
 from rustvid.config import Config, OutputConfig
 from rustvid.errors import RustVidError
 from rustvid.frames import Measured, Picture
@@ -22,8 +23,8 @@ from rustvid.report.summary import Fact, Summary
 from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
 from rustvid.video.pieces import Join, join
-from rustvid.video.planes import canvas
-from rustvid.video.sink import Sink, Template, mask_picture
+from rustvid.video.planes import canvas, mask_picture
+from rustvid.video.sink import Sink, Template
 from rustvid.video.source import Source
 
 
@@ -171,7 +172,9 @@ class Outputs:
     ) -> Sink | None:
         if path is None:
             return None
-        return stack.enter_context(open_sink(path, template, config, self._work.part(path)))
+        sink = open_sink(path, template, config, self._work.part(path))
+        sink.threads = plan_of(self._config).encode
+        return stack.enter_context(sink)
 
 
 @contextmanager

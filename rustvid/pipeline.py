@@ -7,7 +7,6 @@ thread              one network pass        processes                     thread
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from rustvid.budget import plan_of, size_pool
 from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import RustVidError, SourceCutShort, UsageError
 from rustvid.frames import Frame, Localised, Measured, Refined
@@ -175,7 +175,8 @@ def opened(
         if live:  # a batch would wait for frames to come
             config = replace(config, model=replace(config.model, batch=1))
         work = partial(refine, config=config.refine)
-        workers = worker_count(config)
+        threads = plan_of(config)
+        workers = threads.workers
         check_descriptors(workers)
         summary.warnings += check_shared_memory(workers, config.refine.size)
         # enough frames in flight to keep two tasks at every worker, and no more
@@ -186,7 +187,7 @@ def opened(
         source = stack.enter_context(
             open_source(str(config.input), model.size, config.source, asked_to_stop)
         )
-        source.begin = begin
+        source.begin, source.threads = begin, threads.decode
         origin = begin.origin if begin else None
         chosen = sampled(source.frames(), config.sample, time.perf_counter, live, origin)
         chosen = chosen if live else timed(chosen, summary.stages, "decode")
@@ -204,6 +205,7 @@ def opened(
 
 def loaded(config: Config) -> Network:
     """The network of a configuration, ready to be shared by several runs."""
+    size_pool(plan_of(config).network)
     return Model(config.model, config.localise.score)
 
 
@@ -230,15 +232,6 @@ def _task(localised: Localised) -> Task[Localised]:
     if localised.evidence is None:
         return Task(localised, None)
     return Task(localised, (localised.frame.image, localised.evidence))
-
-
-def worker_count(config: Config) -> int:
-    """Worker processes: as asked; else one per core where there is a CRF to compute."""
-    if config.workers is not None:
-        return config.workers
-    if config.refine.method in ("threshold", "student"):
-        return 0  # a millisecond's work: not worth a process
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def timed(items: Iterable[T], busy: dict[str, float], stage: str) -> Iterator[T]:

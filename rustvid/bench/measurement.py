@@ -78,4 +78,4 @@ def _machine_cpu() -> float | None:
 def disc() -> NDArray[np.float32]:
     """(286, 286) float32 0 or 1: the evidence of a network that costs nothing, a disc of 20 %."""
     rows, columns = np.mgrid[-1:1:286j, -1:1:286j]
-    return (rows**2 + columns**2 < 0.25).astype(np.float32)
+    return np.asarray(rows**2 + columns**2 < 0.25, np.float32)

@@ -87,7 +87,7 @@ class Converter:
             dst_color_range=ColorRange.JPEG,
             threads=1,  # the decoder and the network have the other cores
         )
-        return rgb.to_ndarray()
+        return np.asarray(rgb.to_ndarray(), np.uint8)
 
     def _reduced(
         self, frame: av.VideoFrame, width: int, height: int, picture: Picture
@@ -178,6 +178,21 @@ def _copy(picture: Picture) -> av.VideoFrame:
     for target, plane in zip(_views(frame), picture.planes, strict=True):
         target[...] = plane
     return frame
+
+
+def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
+    """A mask (h, w) uint8 0 or 1, as stored, as a gray picture of 0 and 255."""
+    return Picture(
+        planes=(mask * np.uint8(255),),
+        format="gray",
+        bits=8,
+        shift_x=0,
+        shift_y=0,
+        matrix=like.matrix,
+        full_range=True,
+        rotation=like.rotation,
+        pixel_aspect=like.pixel_aspect,
+    )
 
 
 def rgb_picture(rgb: NDArray[np.uint8]) -> Picture:
