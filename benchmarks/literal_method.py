@@ -127,6 +127,20 @@ class Literal:
         return found.astype(np.uint8)
 
 
+def by_row_sums(literal: Literal, picture: Mask) -> NDArray[np.float32]:
+    """What the nested tapes compute, in closed form: row sums, and no [A > 0]."""
+    batch = tf.constant((picture.astype(np.float32) / 127.5 - 1.0)[None])
+    features, answer = (found.numpy()[0] for found in literal.both(batch))
+    g = -literal.model.get_layer("head").kernel.numpy().reshape(features.shape)
+    p = 1.0 - float(answer[0])
+    second = (1 - 2 * p) * g * g.sum()
+    third = (1 - 6 * p + 6 * p**2) * g * g.sum() ** 2
+    below = 2 * second + features.sum((0, 1)) * third
+    alpha = np.where(below != 0, second / np.where(below != 0, below, 1), 0)
+    heat = np.maximum((features * (alpha * np.maximum(g, 0)).sum((0, 1))).sum(-1), 0)
+    return np.asarray(heat / heat.max() if heat.max() > 0 else heat, np.float32)
+
+
 def literally(film: Path, frames: int, out: Path, literal: Literal) -> Run:
     """Read, mark, write; the frames' results are kept."""
     result, began = Run(), time.perf_counter()
@@ -176,25 +190,33 @@ def iou(one: Mask, other: Mask) -> float:
     return both / either if either else 1.0
 
 
-def agreement(literal: Run, own: Run, config: Config) -> dict[str, Any]:
+def agreement(method: Literal, literal: Run, own: Run, config: Config) -> dict[str, Any]:
     """How far the results are the same, over all frames."""
-    pairs = list(zip(literal.heats, own.heats, strict=True))
-    heats = [
-        float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in pairs if a.std() and b.std()
-    ]
+    explained = [by_row_sums(method, picture) for picture in literal.pictures]
     like = [
         iou(refine(picture, heat, config.refine), mask)
         for picture, heat, mask in zip(literal.pictures, literal.heats, literal.masks, strict=True)
     ]
     whole = [iou(a, b) for a, b in zip(literal.masks, own.masks, strict=True)]
     return {
-        "heat maps, correlation": spread(heats, 4) if heats else None,
+        "heat maps, correlation": correlation(literal.heats, own.heats),
+        "tapes and row sums in closed form, correlation": correlation(literal.heats, explained),
         "masks of the same heat map, IoU": spread(like, 4),
         "masks end to end, IoU": spread(whole, 4),
-        "empty masks (literal, ours)": [
-            sum(not mask.any() for mask in one.masks) for one in (literal, own)
-        ],
+        "empty masks": {
+            name: sum(not mask.any() for mask in one.masks)
+            for name, one in (("literal", literal), ("ours", own))
+        },
     }
+
+
+def correlation(
+    one: list[NDArray[np.float32]], other: list[NDArray[np.float32]]
+) -> dict[str, float] | None:
+    """Of the frames in which both have something to tell."""
+    pairs = [(a, b) for a, b in zip(one, other, strict=True) if a.std() and b.std()]
+    found = [float(np.corrcoef(a.ravel(), b.ravel())[0, 1]) for a, b in pairs]
+    return spread(found, 4) if found else None
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -230,7 +252,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "precision": model.precision,
         "fps": {name: spread([one[name] for one in rounds]) for name in ("literal", "ours")},
         "ratio": spread([one["ours"] / one["literal"] for one in rounds]),
-        "agreement": agreement(theirs, own, config),
+        "agreement": agreement(literal, theirs, own, config),
     }
 
 
@@ -239,8 +261,12 @@ def table(result: dict[str, Any]) -> str:
     lines = ["| | median | min–max |", "|---|---|---|"]
     rows = [(f"{name}, frames/s", of) for name, of in result["fps"].items()]
     rows += [("ours / literal", result["ratio"])]
-    rows += [(name, of) for name, of in result["agreement"].items() if isinstance(of, dict)]
+    rows += [(name, of) for name, of in result["agreement"].items() if of and "median" in of]
     lines += [f"| {name} | {of['median']} | {of['min']}–{of['max']} |" for name, of in rows]
+    empty = result["agreement"]["empty masks"]
+    lines += [
+        f"| empty masks, {name}, of {result['frames']} | {n} | |" for name, n in empty.items()
+    ]
     return "\n".join(lines)
 
 
