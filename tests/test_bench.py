@@ -49,6 +49,7 @@ def result(film: Path) -> dict[str, Any]:
         runs=2,
         rounds=1,
         tries=1,
+        minutes=600.0,  # on a busy machine too
         workers=(1,),
     )
     steps: list[str] = []
