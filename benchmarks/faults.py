@@ -10,6 +10,7 @@ its own with a time limit. "possible" is what PyAV alone decodes of the same fil
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import random
 import resource
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,6 +42,8 @@ from fakes import ColourModel  # noqa: E402
 import rustvid.pipeline  # noqa: E402
 from rustvid.cli import main as rustvid_main  # noqa: E402
 
+GRACE = 15.0  # seconds that what is ending has, on a busy machine
+SHARED = Path("/dev/shm")
 LIMIT = 120.0  # seconds a case may take on a busy machine before it counts as hung
 SIZE = (96, 72)
 RATE = Fraction(10)
@@ -51,12 +54,16 @@ PHOTOS = (".jpg", ".png")
 
 
 class Ended(NamedTuple):
-    """How a process ended: exit code (or minus a signal), stderr, seconds; hung: it had to go."""
+    """How a process ended: exit code (or minus a signal), stderr, seconds; hung: it had to go.
+
+    left: processes and shared memory that are still there when all had time to go
+    """
 
     code: int
     said: str
     seconds: float
     hung: bool
+    left: list[str]
 
 
 @dataclass
@@ -70,6 +77,8 @@ class Case:
     before: Callable[[], None] | None = None  # in the child, before it starts
     small_disk: str = ""
     resume: bool = False  # the run is resumed afterwards
+    more: tuple[str, ...] = ()  # options of the run
+    says: str = ""  # what the run must tell
 
 
 def forked(work: Callable[[], int], log: Path, strike: Callable[[int], None] | None) -> Ended:
@@ -104,10 +113,33 @@ def forked(work: Callable[[], int], log: Path, strike: Callable[[int], None] | N
         if time.monotonic() - begun > LIMIT:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return Ended(-9, log.read_text(errors="replace"), LIMIT, True)
+            return Ended(-9, log.read_text(errors="replace"), LIMIT, True, [])
         time.sleep(0.005)
-    code = os.waitstatus_to_exitcode(status)
-    return Ended(code, log.read_text(errors="replace"), time.monotonic() - begun, False)
+    code, seconds = os.waitstatus_to_exitcode(status), time.monotonic() - begun
+    said = log.read_text(errors="replace") if log.exists() else ""  # killed before its first word
+    return Ended(code, said, seconds, False, left_by(child))
+
+
+def left_by(child: int) -> list[str]:
+    """What is there of a child's own session, and of its shared memory, after a time of grace."""
+    deadline = time.monotonic() + GRACE
+    while True:
+        left = [f"process {pid}" for pid in session(child)]
+        left += [path.name for path in SHARED.glob(f"rustvid-{child}-*")]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.02)
+
+
+def session(leader: int) -> list[int]:
+    """All processes of a session but its leader."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and int(status.parent.name) != leader:
+                found.append(int(status.parent.name))
+    return found
 
 
 def run(
@@ -284,8 +316,29 @@ def input_cases() -> list[Case]:
 # --- the process and its resources
 
 
-def at_row(number: int, *signals: int) -> Callable[[int, Path], None]:
-    """Send signals to the child when the table has so many rows; 0: at once."""
+def itself(child: int) -> list[int]:
+    return [child]
+
+
+def its_workers(child: int) -> list[int]:
+    """Waits for them, where there are none yet; the resource tracker is none of them."""
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        found = []
+        for pid in session(child):
+            with suppress(OSError):
+                if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(pid)
+        if found or not Path(f"/proc/{child}/fd/0").exists():
+            return found
+        time.sleep(0.002)
+    return []
+
+
+def at_row(
+    number: int, *signals: int, whom: Callable[[int], list[int]] = itself
+) -> Callable[[int, Path], None]:
+    """Send signals to the child, or its workers, when the table has so many rows; 0: at once."""
 
     def strike(child: int, table: Path) -> None:
         deadline = time.monotonic() + LIMIT
@@ -296,10 +349,45 @@ def at_row(number: int, *signals: int) -> Callable[[int, Path], None]:
                 return
             time.sleep(0.001)
         for one in signals:
-            with suppress(ProcessLookupError):
-                os.kill(child, one)
+            for pid in whom(child):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, one)
 
     return strike
+
+
+def at_rows(numbers: Iterable[int], kill: int) -> Callable[[int, Path], None]:
+    """Kill the workers again and again."""
+
+    def strike(child: int, table: Path) -> None:
+        for number in numbers:
+            at_row(number, kill, whom=its_workers)(child, table)
+
+    return strike
+
+
+def addresses(more: int) -> Callable[[], None]:
+    """Allow so many bytes of address space beyond what the process has at its start."""
+
+    def limit() -> None:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+    return limit
+
+
+def small_shared_memory(size: str) -> Callable[[], None]:
+    """A tmpfs of so many bytes over /dev/shm, which this process and its children alone see."""
+
+    def mount() -> None:
+        if ctypes.CDLL(None, use_errno=True).unshare(0x20000):  # CLONE_NEWNS
+            raise OSError(ctypes.get_errno(), "no right to a mount namespace of its own")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        options = ["-t", "tmpfs", "-o", f"size={size}"]
+        subprocess.run(["mount", *options, "tmpfs", str(SHARED)], check=True)
+
+    return mount
 
 
 def limited(kind: int, amount: int) -> Callable[[], None]:
@@ -328,7 +416,48 @@ def process_cases() -> list[Case]:
     few.before = limited(resource.RLIMIT_NOFILE, 20)
     disk = Case("a disk of 40 kB", long, (5,))
     disk.small_disk = "40k"
-    return [*cases, few, disk]
+    return [*cases, few, disk, *memory_cases(long), *worker_cases(long)]
+
+
+def memory_cases(long: Callable[[Path], Path]) -> list[Case]:
+    cases = []
+    for megabytes in (10, 40, 80, 160, 400):
+        name = f"{megabytes} MB of addresses more than at the start, then --resume"
+        case = Case(name, long, (0, 1, 3, 5))
+        case.before, case.resume = addresses(megabytes << 20), True
+        cases.append(case)
+    little = Case("--max-memory 50M", long, (1,))
+    little.more = ("--max-memory", "50M")
+    cases.append(little)
+    for size, codes in (("16k", (1,)), ("200k", (0,))):
+        case = Case(f"/dev/shm of {size}, two workers", long, codes)
+        case.before, case.more = small_shared_memory(size), TWO
+        cases.append(case)
+    return cases
+
+
+TWO = ("--workers", "2")
+
+
+def worker_cases(long: Callable[[Path], Path]) -> list[Case]:
+    cases = []
+    for when, row in (("start", 0), ("middle", 60), ("flush", 125), ("close", 140)):
+        case = Case(f"SIGKILL of both workers at the {when}", long, (0,))
+        case.strike, case.more = at_row(row, signal.SIGKILL, whom=its_workers), TWO
+        case.says = "replaced" if row < 100 else ""  # later nobody needs them any more
+        cases.append(case)
+    often = Case("SIGKILL of both workers at every 25th row", long, (0,))
+    often.strike, often.more = at_rows(range(5, 130, 25), signal.SIGKILL), TWO
+    often.says = "replaced"
+    stopped = Case("SIGSTOP of both workers, then SIGCONT", long, (0,))
+    stopped.strike = at_row(40, signal.SIGSTOP, signal.SIGCONT, whom=its_workers)
+    stopped.more = TWO
+    cases += [often, stopped]
+    for when, row in (("start", 0), ("middle", 60), ("flush", 125), ("close", 140)):
+        case = Case(f"SIGKILL of the parent of two workers at the {when}", long, (-9, 0))
+        case.strike, case.more, case.resume = at_row(row, signal.SIGKILL), TWO, True
+        cases.append(case)
+    return cases
 
 
 # --- one case, and the table of all
@@ -351,7 +480,7 @@ def examined(case: Case, folder: Path) -> tuple[list[str], bool]:
     table = results / "out.part.csv"
     strike = (lambda child: case.strike(child, table)) if case.strike else None
     try:
-        ended = run(source, out, folder / "log", strike=strike, before=case.before)
+        ended = run(source, out, folder / "log", *case.more, strike=strike, before=case.before)
         return _judged(case, ended, source, out, folder)
     finally:
         if case.small_disk:
@@ -376,10 +505,13 @@ def _judged(
     leftovers = sorted(p.name for p in out.parent.iterdir() if p.name not in _PLAIN)
     group = bool(leftovers) and ended.code >= 0 and any("join" in name for name in leftovers)
     good = ended.code in case.codes and not ended.hung and "Traceback" not in ended.said
-    good = good and not group and abs(rows - frames) <= RATE
+    good = good and case.says in ended.said
+    good = good and not group and abs(rows - frames) <= RATE and not ended.left
+    if ended.code == 0 and case.more:
+        good = good and frames == rows == possible
     after = ""
     if case.resume:
-        whole = run(source, out, folder / "log2", "--resume")
+        whole = run(source, out, folder / "log2", *case.more, "--resume")
         again = decodable(out), rows_of(out.with_suffix(".csv"))
         after = f"{again[0]} frames, {again[1]} rows" if whole.code == 0 else f"exit {whole.code}"
         good = good and whole.code == 0 and again == (possible, possible)
@@ -391,7 +523,7 @@ def _judged(
         last[:110],
         f"{frames} / {possible}",
         str(rows),
-        ", ".join(leftovers) or "none",
+        ", ".join([*leftovers, *ended.left]) or "none",
         after,
         f"{ended.seconds:.1f}",
     ]
@@ -441,7 +573,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--out", help="default: benchmarks/faults.md, with --only nowhere")
     options = parser.parse_args()
-    head = ["fault", "exit", "last line", "frames / possible", "rows", "other files"]
+    head = ["fault", "exit", "last line", "frames / possible", "rows", "left behind"]
     head += ["resumed", "s"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     bad: list[str] = []
@@ -462,8 +594,8 @@ def main() -> int:
     about = (
         "# Faults\n\nMade by `python benchmarks/faults.py`: films of 96×72 pixels, ten frames a "
         "second, a network that sees colours. Exit −9 is SIGKILL. Frames are those of the output "
-        "or of its part; possible, those that PyAV alone decodes of the input. Seconds are of a "
-        "busy machine.\n\n"
+        "or of its part; possible, those that PyAV alone decodes of the input. Left behind: files "
+        "that do not belong there, processes and shared memory. Seconds are of a busy machine.\n\n"
         f"{len(cases)} cases, {len(bad)} not as they should be"
         + (f": {'; '.join(bad)}" if bad else "")
         + f".\n\n{told}"

@@ -1,11 +1,13 @@
 """Peak memory of the pipeline on a film of one minute and on one of ten: it must not grow.
 
     python benchmarks/memory.py [--full] [--json FILE]
+    python benchmarks/memory.py --plan [--json FILE]   # what is planned against what is held
 
 The films, 1080p at 30 frames a second, are the packets of four seconds of synthetic footage over
 and over. The pipeline runs with a network and a refinement that cost nothing, with --full also as
 it is shipped. Peak: of the memory resident in the process and its workers together, read every
-0.1 s (shared pages count in each).
+0.1 s (shared pages count in each). With --plan: what `--max-memory` reckons with, on films of
+several sizes, beside the peak that is held; the plan must not be below it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,9 +26,13 @@ import machine
 
 from rustvid import demo
 from rustvid.bench.rounds import Contestant, measured
-from rustvid.config import Config
+from rustvid.config import Config, apply
+from rustvid.pipeline import plan_for
+from rustvid.report.summary import Summary
 
 CLIP_SECONDS = 4
+PLAN_SECONDS = 3
+SIZES = ((320, 180), (1280, 720), (1920, 1080), (3840, 2160))
 TARGET = 1.1  # peak on the long film over peak on the short one
 
 
@@ -78,6 +85,49 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     return {**results, "minutes": args.minutes}
 
 
+PLANNED: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "every 5": ("sample.every=5",),
+    "batch 1": ("model.batch=1",),
+    "batch 16": ("model.batch=16",),
+    "advanced, 2 workers": (
+        "model.name=rustseg-lite",
+        "model.threshold=0",
+        "refine.method=advanced",
+        "workers=2",
+    ),
+}
+
+
+def compare_plans(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    """The plan and the peak of every configuration on every size of film."""
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for size in sizes:
+            film = demo.write(folder / f"{size[0]}.mp4", size=size, seconds=PLAN_SECONDS)
+            for label, assignments in PLANNED.items():
+                config = replace(Config(), input=str(film))
+                for assignment in assignments:
+                    config = apply(config, assignment)
+                needed = plan_for(config, None, Summary()).needed / 1e6
+                peak = measured(Contestant(label, "pipeline", config), 1, folder).peak_mb
+                row = {"size": size, "configuration": label, "needed_mb": round(needed)}
+                found.append({**row, "peak_mb": peak})
+                print(found[-1], flush=True)
+    return {"machine": machine.facts(), "plans": found}
+
+
+def plan_table(result: dict[str, Any]) -> str:
+    """The JSON as a Markdown table."""
+    lines = ["| film | configuration | planned, MB | peak, MB |", "|---|---|---|---|"]
+    for row in result["plans"]:
+        width, height = row["size"]
+        told = f"{row['needed_mb']} | {row['peak_mb']:.0f}"
+        lines.append(f"| {width}×{height} | {row['configuration']} | {told} |")
+    return "\n".join(lines)
+
+
 def table(result: dict[str, Any]) -> str:
     """The JSON as a Markdown table."""
     short, long = result["minutes"]
@@ -96,6 +146,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--full", action="store_true", help="also the pipeline as shipped")
     parser.add_argument("--json", type=Path, help="write the result here")
+    parser.add_argument("--plan", action="store_true", help="compare plans instead")
     parser.add_argument("--minutes", type=float, nargs=2, default=[1.0, 10.0])
     return parser.parse_args()
 
@@ -103,6 +154,12 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Compare both films. 1: memory grows."""
     args = arguments()
+    if args.plan:
+        result = compare_plans(SIZES)
+        print(plan_table(result))
+        if args.json:
+            machine.write_json(args.json, result)
+        return int(any(row["peak_mb"] > row["needed_mb"] for row in result["plans"]))
     result = compare(args)
     print(table(result))
     if args.json:

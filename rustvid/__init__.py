@@ -13,18 +13,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rustvid.config import Config
     from rustvid.errors import RustVidError
+    from rustvid.live.cameras import watch_all
+    from rustvid.live.named import read_cameras
     from rustvid.live.watch import watch
     from rustvid.pipeline import process, run
 
 __version__ = "0.1.0"
-__all__ = ["Config", "RustVidError", "__version__", "process", "run", "watch"]
+__all__ = [
+    "Config",
+    "RustVidError",
+    "__version__",
+    "process",
+    "read_cameras",
+    "run",
+    "watch",
+    "watch_all",
+]
 
 _HOMES = {
     "Config": "rustvid.config",
     "RustVidError": "rustvid.errors",
     "process": "rustvid.pipeline",
+    "read_cameras": "rustvid.live.named",
     "run": "rustvid.pipeline",
     "watch": "rustvid.live.watch",
+    "watch_all": "rustvid.live.cameras",
 }
 
 

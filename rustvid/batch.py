@@ -5,9 +5,8 @@ A file that fails does not stop the others. The table of all is written anew aft
 
 from __future__ import annotations
 
-import glob
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +19,8 @@ from rustvid.pipeline import Progress, loaded, run
 from rustvid.report.csv import write_table
 from rustvid.report.summary import SOME_FRAMES_FAILED, Summary
 from rustvid.video.encoders import CONTAINERS, check_codec
+from rustvid.video.named import meant
 
-VIDEOS = frozenset(
-    (*CONTAINERS, ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".mxf", ".insv", ".lrv")
-)
 COLUMNS = (
     "input",
     "output",
@@ -57,7 +54,7 @@ def jobs_of(names: Sequence[str], config: Config) -> list[Job]:
     folder = Path(config.output.folder or ".")
     found: dict[Path, Path] = {}  # input → where below the folder of results
     for name in names:
-        for path, below in _meant(name):
+        for path, below in meant(name):
             if folder.resolve() not in path.resolve().parents:
                 found.setdefault(path, below)
     if not found:
@@ -136,20 +133,6 @@ def lines(jobs: Sequence[Job], summaries: Sequence[Summary]) -> list[str]:
     rest = len(jobs) - len(summaries)
     left = f", {rest} not begun" if rest else ""
     return [*told, f"{len(summaries)} files, {failed} failed{left}"]
-
-
-def _meant(name: str) -> Iterable[tuple[Path, Path]]:
-    """(file, its place below what was named) of a name, a pattern or a folder."""
-    path = Path(name)
-    if path.is_dir():
-        below = sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file())
-        return [(p, p.relative_to(path)) for p in below]
-    if path.exists():
-        return [(path, Path(path.name))]
-    matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 - absolute too
-    if not matches:
-        raise SourceError(f"{name}: no such file or folder; check the path")
-    return [pair for match in matches for pair in _meant(str(match))]
 
 
 def _suffixed(path: Path, config: Config) -> Path:

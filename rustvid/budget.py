@@ -47,7 +47,7 @@ def plan(cores: int, method: str, workers: int | None = None) -> Threads:
     )
 
 
-def plan_of(config: Config) -> Threads:
+def threads_of(config: Config) -> Threads:
     """The plan of a configuration, on this machine where it says "auto"."""
     cores = available() if config.threads == "auto" else config.threads
     return plan(cores, config.refine.method, config.workers)

@@ -35,7 +35,7 @@ C = TypeVar("C")
 
 _TEXTS = ("output.", "model.", "events.", "status.")  # sections whose shortcuts take text as it is
 
-COMMANDS = ("run", "demo", "models", "config", "train", "evaluate", "tune", "bench")
+COMMANDS = ("run", "live", "demo", "models", "config", "train", "evaluate", "tune", "bench")
 
 _EPILOG = """\
 examples:
@@ -45,7 +45,7 @@ examples:
   rustvid demo footage.mp4
 
 exit codes: 0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short,
-5 output, 6 some frames or files failed, 129, 130 and 143 interrupted
+5 output, 6 some frames, files or cameras failed, 129, 130 and 143 interrupted
 """
 
 # option → dotted key of the configuration; the defaults are in config.py alone
@@ -68,6 +68,7 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--end": ("source.end", {"metavar": "TIME", "help": "stop before; seconds or hh:mm:ss"}),
     "--view": ("render.view", {"metavar": "VIEW", "help": "overlay, heatmap, mask, side-by-side"}),
     "--workers": ("workers", {"metavar": "N", "help": "processes that refine; 0: none"}),
+    "--max-memory": ("max_memory", {"metavar": "SIZE", "help": "take no more than this, 2G"}),
 }
 _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--transport": ("source.transport", {"metavar": "tcp|udp", "help": "of rtsp"}),
@@ -78,6 +79,15 @@ _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--segment": (
         "output.segment",
         {"metavar": "TIME", "help": "live: a new file after so long, 10m"},
+    ),
+    "--before": (
+        "output.before",
+        {"metavar": "TIME", "help": "clips: so long before the corrosion"},
+    ),
+    "--after": ("output.after", {"metavar": "TIME", "help": "clips: so long after it"}),
+    "--republish": (
+        "output.republish",
+        {"metavar": "URL", "help": "live: send the annotated video there too"},
     ),
     "--keep": ("output.keep", {"metavar": "TIME", "help": "live: remove older files, 7d"}),
     "--keep-size": (
@@ -115,6 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _tell(traceback.format_exc().rstrip())
         _tell(f"rustvid: {exc}")
         return exc.exit_code
+    except MemoryError:
+        _tell("rustvid: out of memory before the first frame; free some, or see --max-memory")
+        return RustVidError.exit_code
     except KeyboardInterrupt:
         interrupted = Interrupted(signal.SIGINT)
         _tell(f"rustvid: {interrupted}")
@@ -133,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rustvid {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
     _add_run(commands)
+    _add_live(commands)
     demo = commands.add_parser("demo", help="make synthetic footage with true masks to try on")
     demo.add_argument("out", metavar="OUT.mp4")
     demo.add_argument("--seconds", type=float, help="length of the film")
@@ -173,8 +187,12 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--live", action=argparse.BooleanOptionalAction, default=None, help="treat as a camera"
     )
+    run.add_argument("--clips", action="store_true", help="live: only around corroded frames")
     run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
     run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    run.add_argument(
+        "--join", action="store_true", help="all inputs are one film, cut by the camera"
+    )
     run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
     run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
@@ -182,6 +200,21 @@ def _add_run(commands: Any) -> None:
     run.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
     _add_configuration(run)
     run.set_defaults(handler=_run)
+
+
+def _add_live(commands: Any) -> None:
+    live = commands.add_parser("live", help="watch several cameras at once, with one network")
+    live.add_argument("cameras", metavar="CAMERAS.yaml", help="what they share, and each by name")
+    of_one = {"--out", "--csv", "--mask", "--start", "--end"}
+    for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
+        if flag not in of_one:
+            live.add_argument(flag, default=None, **details)
+    live.add_argument("--clips", action="store_true", help="only around corroded frames")
+    live.add_argument("--json", action="store_true", help="print the summaries as JSON on stdout")
+    live.add_argument("-q", "--quiet", action="store_true", help="only errors")
+    live.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
+    _add_configuration(live)
+    live.set_defaults(handler=_live)
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -201,15 +234,15 @@ def _is_global(word: str) -> bool:
     return word in ("-h", "--help", "--version")
 
 
-def _configuration(options: argparse.Namespace) -> Config:
-    """Defaults, then configuration files, then --set, then the shortcuts."""
-    config = _changed(Config(), options)
+def _configuration(options: argparse.Namespace, base: Config | None = None) -> Config:
+    """Defaults (or `base`), then configuration files, then --set, then the shortcuts."""
+    config = _changed(base or Config(), options)
     for flag, (key, _) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         value = getattr(options, flag.removeprefix("--").replace("-", "_"), None)
         if value is not None:
             quoted = json.dumps(value) if key.startswith(_TEXTS) else value
             config = _named(flag, config, f"{key}={quoted}")
-    return config
+    return apply(config, "output.clips=true") if getattr(options, "clips", False) else config
 
 
 def _changed(config: C, options: argparse.Namespace) -> C:
@@ -241,12 +274,20 @@ def _run(options: argparse.Namespace) -> int:
         config = replace(config, source=replace(config.source, live=live, keep_all=keep_all))
     if options.no_text:
         config = replace(config, render=replace(config.render, text=False))
+    if options.join:
+        from rustvid.video.named import joined
+
+        config = joined(config, options.input)
+    elif len(options.input) > 1 and not config.output.folder:
+        raise UsageError(
+            f"{len(options.input)} inputs: add --out-dir DIR for their results, or --join where "
+            "they are one film"
+        )
     if config.output.folder:
         return _run_all(options, config)
-    if len(options.input) > 1:
-        raise UsageError(f"{len(options.input)} inputs: add --out-dir DIR for their results")
     wanted = (config.output.path, config.output.csv, config.output.mask, config.events.path)
-    if not (any(wanted) or config.status.address or options.json):
+    elsewhere = config.status.address or config.output.republish
+    if not (any(wanted) or elsewhere or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
     from rustvid.preflight import paths_of, preflight
     from rustvid.resume import completed
@@ -282,7 +323,8 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
     from rustvid.progress import LiveProgress, Signals
     from rustvid.redact import hide_arguments, secrets_in
 
-    hide_arguments([*secrets_in(str(config.input)), config.events.webhook, config.status.token])
+    given = [config.events.webhook, config.status.token, config.output.republish]
+    hide_arguments([*secrets_in(str(config.input)), *given])
     sys.excepthook = lambda *error: _tell("".join(traceback.format_exception(*error)))
     with Signals() as signals, LiveProgress(redacted(str(config.input)), options.quiet) as progress:
         with _library_chatter(options.verbose):
@@ -290,6 +332,31 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
         summary = watch(config, lambda: signals.received, progress.show)
     _report(summary, config, options)
     return summary.exit_code
+
+
+def _live(options: argparse.Namespace) -> int:
+    """Several cameras. SIGINT and SIGTERM are how they end, as of one."""
+    from rustvid.live.named import read_cameras
+
+    common, named = read_cameras(Path(options.cameras), lambda base: _configuration(options, base))
+    from rustvid.progress import LiveProgress, Signals
+    from rustvid.redact import hide_arguments
+
+    with Signals() as signals, LiveProgress(options.cameras, options.quiet) as progress:
+        with _library_chatter(options.verbose):
+            from rustvid.live import cameras
+        hide_arguments([common.events.webhook, common.status.token, common.output.republish])
+        summaries = cameras.watch_all(
+            common, named, lambda: signals.received, lambda boards: progress.show(*boards)
+        )
+    if options.json:
+        facts = {name: summary.as_dict() for name, summary in summaries.items()}
+        text = json.dumps({"versions": _versions(), "cameras": facts}, indent=2, ensure_ascii=False)
+        _print(text)
+    if not options.quiet:
+        for line in cameras.lines(summaries):
+            _tell(line)
+    return cameras.exit_code(summaries)
 
 
 def _run_all(options: argparse.Namespace, config: Config) -> int:
@@ -336,6 +403,8 @@ def _report(summary: Summary, config: Config, options: argparse.Namespace) -> No
             config = replace(config, status=replace(config.status, token=MASK))
         if config.events.webhook:  # some have their secret in the path
             config = replace(config, events=replace(config.events, webhook=MASK))
+        if config.output.republish:
+            config = replace(config, output=replace(config.output, republish=MASK))
         facts = {"versions": _versions(), **summary.as_dict(), "config": as_dict(config)}
         _print(json.dumps(facts, indent=2, ensure_ascii=False))
     if not options.quiet and (summary.frames or not summary.error):

@@ -55,6 +55,9 @@ class SourceConfig:
     end: float | None = option(
         None, "stop before this time; seconds or hh:mm:ss", low=0, kind="time"
     )
+    join: str | None = option(
+        None, "files that go on where the input ends, in order, one a line (--join)"
+    )
     rate: float = option(25.0, "frames per second of a folder of images", low=0.001, high=1000)
     max_pixels: int = option(
         150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1
@@ -124,13 +127,25 @@ class ModelConfig:
     size: int | None = option(
         None, "a student sees size x size pixels, a multiple of 32; null: 448", low=32, high=4096
     )
-    batch: int = option(4, "frames per network pass", low=1, high=256)
+    tiles: str = option(
+        "1x1",
+        "a frame is seen in columns x rows overlapping parts, each of the network's size (3x2 for "
+        "small rust in 4K footage); costs as many passes",
+    )
+    batch: int = option(4, "frames, or tiles, per network pass", low=1, high=256)
     threshold: float = option(
         0.35,
         "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in others nothing "
         "is marked",
         low=0,
         high=1,
+    )
+    redness: float = option(
+        0.15,
+        "a student's evidence rises by so many logits per unit of a* (CIELAB) that a pixel is "
+        "redder than the rest of its frame; 0: never",
+        low=0,
+        high=2,
     )
 
 
@@ -178,9 +193,7 @@ class RefineConfig:
     iterations: int | None = option(
         None, "CRF iterations; null: the paper's 10 (advanced) or 25 (crf)", low=1, high=100
     )
-    level: float = option(
-        0.25, "student: a pixel is corroded above this probability", low=0, high=1
-    )
+    level: float = option(0.45, "student: a pixel is corroded above this evidence", low=0, high=1)
     threshold: float | None = option(
         None,
         "heat above which a classifier's mask begins; null: eq. 8's, of each frame",
@@ -224,6 +237,16 @@ class OutputConfig:
     )
     segment: float | None = option(
         None, "live: begin a new file after so long, named by UTC", low=1, kind="duration"
+    )
+    clips: bool = option(
+        False, "live: record only around corroded frames (more than events.area), a file each time"
+    )
+    before: float = option(
+        5.0, "live: seconds before the first of them that are recorded", low=0, kind="duration"
+    )
+    after: float = option(5.0, "live: seconds after the last one", low=0, kind="duration")
+    republish: str | None = option(
+        None, "live: send the annotated video on to this address too (rtsp, rtmp, udp, tcp, srt)"
     )
     keep: float | None = option(
         None, "live: remove files of this output that are older", low=1, kind="duration"
@@ -272,6 +295,12 @@ class Config:
         low=1,
         high=512,
     )
+    max_memory: int | None = option(
+        None,
+        "take no more bytes than this: fewer frames in flight, fewer workers; null: what is free",
+        low=1,
+        kind="bytes",
+    )
     source: SourceConfig = section(SourceConfig, "what is read")
     sample: SampleConfig = section(SampleConfig, "which frames are analysed")
     model: ModelConfig = section(ModelConfig, "classify")
@@ -283,8 +312,44 @@ class Config:
     status: StatusConfig = section(StatusConfig, "how a live run is watched")
 
 
+_OF_ALL_CAMERAS = ("workers", "model", "localise", "refine", "status")
+
+
 def load(path: Path, base: C) -> C:
     """Return `base` with the differences of a YAML file; what it cannot hold is a ConfigError."""
+    return _merge(base, _tree(path), str(path), "")
+
+
+def load_cameras(
+    path: Path, above: Callable[[Config], Config] = lambda config: config
+) -> tuple[Config, dict[str, Config]]:
+    """Read a file of cameras: what they have in common, and the whole of each, by name.
+
+    Beside `cameras`, a section of named sections, it holds differences from the defaults like any
+    configuration; on top come what `above` changes and what a camera's section holds.
+    """
+    tree = dict(_tree(path))
+    named = tree.pop("cameras", None)
+    common = above(_merge(Config(), tree, str(path), ""))
+    if not isinstance(named, Mapping) or not named:
+        raise ConfigError(f"{path}: cameras must be a section of named cameras, received {named!r}")
+    found: dict[str, Config] = {}
+    for name, own in named.items():
+        where = f"cameras.{name}"
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", str(name)):
+            raise ConfigError(f"{path}: {where}: a name is letters, digits, - and _")
+        if not isinstance(own, Mapping):
+            raise ConfigError(f"{path}: {where} is a section of keys, received {own!r}")
+        if shared := sorted(set(own) & set(_OF_ALL_CAMERAS)):
+            raise ConfigError(
+                f"{path}: {where}.{shared[0]} is one for all cameras; put it beside `cameras`"
+            )
+        found[str(name)] = _merge(common, own, str(path), f"{where}.")
+    return common, found
+
+
+def _tree(path: Path) -> Mapping[Any, Any]:
+    """What a YAML file holds."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -293,10 +358,10 @@ def load(path: Path, base: C) -> C:
         where = " ".join(str(exc).split())
         raise ConfigError(f"{path}: is not valid YAML: {where}") from exc
     if tree is None:
-        return base
+        return {}
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{path}: must hold `key: value` lines, received {tree!r}")
-    return _merge(base, tree, str(path), "")
+    return tree
 
 
 def apply(config: C, assignment: str) -> C:

@@ -8,6 +8,7 @@
     │   └── SourceCutShort      3   the input ended before its own headers say it should
     ├── SinkError               5   the output cannot be written
     ├── WorkerError             1   worker processes cannot be started or keep dying
+    ├── OutOfMemory             1   the system gave no more memory
     └── Interrupted       129, 130, 143  SIGHUP, SIGINT or SIGTERM; what was done is kept
 
 A message names the thing, the value and the remedy, on one line, and never a password.
@@ -58,6 +59,16 @@ class SinkError(RustVidError):
 
 class WorkerError(RustVidError):
     """Worker processes cannot be started, or a task keeps killing them."""
+
+
+class OutOfMemory(RustVidError):
+    """The system gave no more memory; what was finished is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "out of memory: what was done is kept; go on with --resume and a smaller --max-memory, "
+            "or end other programs"
+        )
 
 
 class Interrupted(RustVidError):

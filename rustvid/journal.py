@@ -19,6 +19,7 @@ from typing import Any
 from rustvid import __version__
 from rustvid.config import Config, OutputConfig, as_dict
 from rustvid.errors import SinkError, UsageError
+from rustvid.video.named import files_of
 from rustvid.video.opening import LIBRARY
 from rustvid.video.sink import part_of, synced
 
@@ -27,8 +28,10 @@ _PROBE = 1 << 20  # bytes of the head and of the tail that are hashed
 _FREE = frozenset(
     {
         "input",
+        "source.join",  # its files are compared
         "workers",
         "threads",
+        "max_memory",
         "output.path",
         "output.csv",
         "output.mask",
@@ -125,7 +128,7 @@ def facts_of(config: Config, digest: str) -> dict[str, Any]:
     """What makes a run: input, model and every option that changes the result."""
     outputs = {f"output.{kind}": bool(getattr(config.output, kind)) for kind in ("path", "mask")}
     return {
-        "input": identity(Path(config.input or "")),
+        "input": "; ".join(map(identity, files_of(config))),
         **settings_of(config, digest),
         **outputs,
     }

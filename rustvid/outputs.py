@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rustvid.budget import plan_of
+from rustvid.budget import threads_of
 from rustvid.config import Config, OutputConfig
 from rustvid.errors import RustVidError
 from rustvid.frames import Measured, Picture
@@ -22,6 +22,7 @@ from rustvid.report.csv import COLUMNS, LIVE_COLUMNS, CsvReport, line_of
 from rustvid.report.summary import Fact, Summary
 from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
+from rustvid.video.encoded import Tap, Unwritten
 from rustvid.video.pieces import Join, join
 from rustvid.video.planes import canvas, mask_picture
 from rustvid.video.sink import Sink, Template
@@ -44,8 +45,12 @@ class Outputs:
         *,
         start: Fraction | None = None,
         show: Callable[[Measured, Picture], None] | None = None,
+        taps: Sequence[Tap] = (),
     ) -> None:
-        """start: the source's time that is 0 in the files; show: gets what was drawn and written"""
+        """start: the source's time that is 0 in the files; show: gets what was drawn and written
+
+        taps: get the packets of the video, whether a file is written or not
+        """
         paths = work.paths
         info = source.info if start is None else replace(source.info, start=start)
         self._template = Template(info, source.container, source.companions)
@@ -68,7 +73,10 @@ class Outputs:
         for row in work.rows:
             summary.count(fact_of(row, row.area / (info.width * info.height)))
         stack.push(self._leave)  # after the films are closed, before the table is
-        self._video = self._entered(stack, paths.video, self._template, config.output)
+        self._video = self._entered(stack, paths.video, self._template, config.output, taps)
+        if taps and not self._video:
+            nowhere = Unwritten(Path("nowhere.mkv"), self._template, config.output, taps)
+            self._video = stack.enter_context(nowhere)
         self._mask = self._entered(stack, paths.mask, self._masks, self._lossless)
         self._films = [film for film in (self._video, self._mask) if film]
 
@@ -168,12 +176,17 @@ class Outputs:
         known += [warning for warning in film.warnings if warning not in known]
 
     def _entered(
-        self, stack: ExitStack, path: Path | None, template: Template, config: OutputConfig
+        self,
+        stack: ExitStack,
+        path: Path | None,
+        template: Template,
+        config: OutputConfig,
+        taps: Sequence[Tap] = (),
     ) -> Sink | None:
         if path is None:
             return None
-        sink = open_sink(path, template, config, self._work.part(path))
-        sink.threads = plan_of(self._config).encode
+        sink = open_sink(path, template, config, self._work.part(path), taps)
+        sink.threads = threads_of(self._config).encode
         return stack.enter_context(sink)
 
 

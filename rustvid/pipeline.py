@@ -8,28 +8,28 @@ thread              one network pass        processes                     thread
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 
-from rustvid.budget import plan_of, size_pool
+from rustvid.budget import size_pool, threads_of
 from rustvid.config import Config, OutputConfig, RefineConfig
-from rustvid.errors import RustVidError, SourceCutShort, UsageError
+from rustvid.errors import OutOfMemory, RustVidError, SourceCutShort, UsageError
 from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
-from rustvid.method.classify import Model, Network, classify
+from rustvid.memory import Demand, Plan, limit_of, plan_of, planned
+from rustvid.method.classify import Model, Network, classify, grid_of
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
 from rustvid.method.trust import trust
 from rustvid.outputs import Outputs
 from rustvid.preflight import paths_of, preflight
-from rustvid.redact import redacted
 from rustvid.report.area import measure
 from rustvid.report.summary import Summary
 from rustvid.resume import Work, completed, work_of
@@ -38,14 +38,13 @@ from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
 from rustvid.video import open_source
 from rustvid.video.address import is_live
-from rustvid.video.source import Begin, Source
+from rustvid.video.named import told_of
+from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.workers import Outcome, Pool, Task
 
 T = TypeVar("T")
 Progress = Callable[[Measured, "int | None"], None]
 
-_AHEAD = 8  # decoded frames that wait for the network
-_BEHIND = 8  # results that wait for the encoder
 _USUAL_GAP = 8  # frames between two that are looked at, where that is found out on the way
 
 
@@ -60,7 +59,9 @@ def process(
     """
     config = replace(config or Config(), input=str(source))
     preflight(replace(config, output=OutputConfig()))  # of a camera, nothing is opened
-    with opened(config, Summary(), model) as line:
+    summary = Summary()
+    plan = plan_for(config, model, summary)
+    with opened(plan.applied(config), summary, model, plan=plan) as line:
         yield from line.results()
 
 
@@ -79,15 +80,18 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
     paths = preflight(config)
     if is_live(str(config.input), config.source):
         raise UsageError(f"{config.input}: is a live camera; use rustvid.watch")
+    summary = Summary(input=told_of(config))
+    plan = plan_for(config, model, summary)
+    config = plan.applied(config)
     work = work_of(config, paths, model.digest if model else None)
-    summary = Summary(input=redacted(str(config.input)), resumed_at=work.first)
+    summary.resumed_at = work.first
     started = time.perf_counter()
-    with opened(config, summary, model, begin=work.begin) as line:
+    with opened(config, summary, model, begin=work.begin, plan=plan) as line:
         work.check_precision(line.model.precision)
         try:
-            _write(line, config, work, summary, progress)
-        except RustVidError as exc:
-            summary.error = exc
+            _write(line, config, work, summary, progress, plan.deep)
+        except (RustVidError, MemoryError) as exc:
+            summary.error = exc if isinstance(exc, RustVidError) else OutOfMemory()
             if summary.frames:  # else a part that is there is from an earlier run
                 summary.kept = work.kept()
     summary.elapsed = time.perf_counter() - started
@@ -100,12 +104,13 @@ def _write(
     work: Work,
     summary: Summary,
     progress: Progress | None,
+    deep: int,
 ) -> None:
     """Drive the line and write its results behind it."""
     with ExitStack() as stack:
         summary.warnings += disk_warnings(work.paths.films, line.source.info)
         outputs = Outputs(line.source, config, work, summary, stack)
-        writer = stack.enter_context(WriteBehind(outputs.write, _BEHIND, "rustvid-encode"))
+        writer = stack.enter_context(WriteBehind(outputs.write, deep, "rustvid-encode"))
         try:
             for result in line.results():
                 if result.frame.index < work.first:
@@ -122,6 +127,25 @@ def _write(
         outputs.finish(line.source.rest())
 
 
+class Refiner(Protocol):
+    """What the pipeline asks of the workers: see workers.Pool."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def restarts(self) -> int: ...
+
+    def map(self, tasks: Iterable[Task[Localised]]) -> Iterator[Outcome[Localised]]: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What analyses frames: of one run, or shared by those of several cameras."""
+
+    model: Network
+    pool: Refiner
+
+
 @dataclass(frozen=True)
 class Line:
     """The opened parts of the pipeline, from the source to the measured frame."""
@@ -129,7 +153,7 @@ class Line:
     source: Source
     frames: Iterable[tuple[Frame, bool]]  # with whether to look at them
     model: Network
-    pool: Pool
+    pool: Refiner
     config: Config
     summary: Summary
     seconds_before: float  # that a shared model was busy before this run
@@ -163,50 +187,105 @@ def opened(
     model: Network | None,
     asked_to_stop: Callable[[], bool] = lambda: False,
     begin: Begin | None = None,
+    engine: Engine | None = None,
+    plan: Plan | None = None,
 ) -> Iterator[Line]:
-    """Open what holds a resource; the workers start while the network loads.
+    """Open what holds a resource.
 
     asked_to_stop: ends a live source; begin: where a run goes on that was broken off
+    engine: one that is running already, of `config`; None starts one for this run
+    plan: how much may be in flight; None of a camera, whose pictures nobody knows before
     """
     live = is_live(str(config.input), config.source)
+    if live:  # a batch would wait for frames to come
+        config = replace(config, model=replace(config.model, batch=1))
+    config = replace(config, refine=refinement(config, engine.model if engine else model))
     with ExitStack() as stack:
-        stack.enter_context(_opencv_threads(1))
-        config = replace(config, refine=refinement(config, model))
-        if live:  # a batch would wait for frames to come
-            config = replace(config, model=replace(config.model, batch=1))
-        work = partial(refine, config=config.refine)
-        threads = plan_of(config)
-        workers = threads.workers
-        check_descriptors(workers)
-        summary.warnings += check_shared_memory(workers, config.refine.size)
-        # enough frames in flight to keep two tasks at every worker, and no more
-        every = config.sample.every if isinstance(config.sample.every, int) else _USUAL_GAP
-        ahead = min(64, 2 * max(workers, 1) * every + config.model.batch)
-        pool = stack.enter_context(Pool(work, workers=workers, ahead=ahead, initializer=one_thread))
-        model = model or loaded(config)
+        engine = engine or stack.enter_context(engine_of(config, summary, model, plan=plan))
+        model = engine.model
         source = stack.enter_context(
             open_source(str(config.input), model.size, config.source, asked_to_stop)
         )
-        source.begin, source.threads = begin, threads.decode
+        source.begin, source.threads = begin, threads_of(config).decode
         origin = begin.origin if begin else None
-        chosen = sampled(source.frames(), config.sample, time.perf_counter, live, origin)
+        chosen = sampled(
+            source.frames(),
+            config.sample,
+            time.perf_counter,
+            live,
+            origin,
+            lambda: source.behind,
+        )
         chosen = chosen if live else timed(chosen, summary.stages, "decode")
-        ahead = 1 if live else _AHEAD
-        frames = stack.enter_context(ReadAhead(chosen, ahead, "rustvid-decode"))
+        deep = plan.deep if plan and not live else 1
+        frames = stack.enter_context(ReadAhead(chosen, deep, "rustvid-decode"))
         stack.callback(source.stop)  # before its reader is joined
         summary.model, summary.model_sha256 = model.name, model.digest
         summary.precision = model.precision
-        line = Line(source, frames, model, pool, config, summary, model.seconds, live)
+        line = Line(source, frames, model, engine.pool, config, summary, model.seconds, live)
         try:
             yield line
         finally:
             line.note_work()
 
 
-def loaded(config: Config) -> Network:
+@contextmanager
+def engine_of(
+    config: Config,
+    summary: Summary,
+    model: Network | None,
+    shapes: Sequence[int] = (),
+    plan: Plan | None = None,
+) -> Iterator[Engine]:
+    """The network and the workers of a configuration; these start while that one loads.
+
+    shapes: numbers of pictures in a pass, besides `config.model.batch`, that are wanted quickly
+    plan: how much may be in flight
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_opencv_threads(1))
+        config = replace(config, refine=refinement(config, model))
+        work = partial(refine, config=config.refine)
+        workers = threads_of(config).workers
+        check_descriptors(workers)
+        summary.warnings += check_shared_memory(workers, config.refine.size)
+        plan = plan or plan_of(_demand(config, model, None), workers, config.model.batch)
+        pool = stack.enter_context(
+            Pool(work, workers=workers, ahead=plan.ahead, initializer=one_thread)
+        )
+        yield Engine(model or loaded(config, shapes), pool)
+
+
+def plan_for(config: Config, model: Network | None, summary: Summary) -> Plan:
+    """How much may be in flight, by the film's pictures and the memory there is."""
+    if is_live(str(config.input), config.source):  # it is opened once, and not to look
+        return plan_of(_demand(config, model, None), threads_of(config).workers, config.model.batch)
+    with open_source(str(config.input), (1, 1), config.source) as source:
+        demand = _demand(config, model, source.info)
+    plan, warnings = planned(demand, limit_of(config.max_memory))
+    summary.warnings += warnings
+    return plan
+
+
+def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> Demand:
+    kind = model.kind if model else kind_of_file(find(config.model.name))
+    width, height = model.size if model else grid_of(config.model, kind).size
+    every = config.sample.every if isinstance(config.sample.every, int) else _USUAL_GAP
+    return Demand(
+        picture=int(info.width * info.height * info.pixel_bytes) if info else 0,
+        pixels=info.width * info.height if info else 0,
+        seen=width * height,
+        every=every if config.sample.rate is None else _USUAL_GAP,
+        workers=threads_of(replace(config, refine=refinement(config, model))).workers,
+        batch=model.batch if model else config.model.batch,
+        batch_fixed=model is not None,
+    )
+
+
+def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:
     """The network of a configuration, ready to be shared by several runs."""
-    size_pool(plan_of(config).network)
-    return Model(config.model, config.localise.score)
+    size_pool(threads_of(config).network)
+    return Model(config.model, config.localise.score, shapes)
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:

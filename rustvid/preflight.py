@@ -19,9 +19,11 @@ from rustvid.video import (
     open_source,
     photos_in,
 )
-from rustvid.video.address import address_of, is_live
+from rustvid.video.address import address_of, expanded, is_live, scheme_of
 from rustvid.video.encoders import check_codec
+from rustvid.video.named import files_of
 from rustvid.video.photos import PHOTOS
+from rustvid.video.republish import FORMATS
 from rustvid.video.sink import part_of
 
 
@@ -61,7 +63,7 @@ def preflight(config: Config) -> Paths:
     find(config.model.name)
     live = is_live(config.input, config.source)
     frames = _live(config) if live else _recorded(config)
-    paths, inputs = paths_of(config), [] if live else _inputs(Path(config.input))
+    paths, inputs = paths_of(config), [] if live else _inputs(config)
     for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
         if path:
             check_output(path, config.output.overwrite, inputs, kinds)
@@ -69,7 +71,7 @@ def preflight(config: Config) -> Paths:
         raise UsageError(f"{paths.all[-1]}: is named for two outputs; give each its own name")
     _check_holds(paths.video, config.output, frames)
     _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
-    if not config.output.segment:  # the names of segments meet no earlier one
+    if not (config.output.segment or config.output.clips):  # whose names meet no earlier one
         check_journal(paths.all, config.output)
     return paths
 
@@ -78,6 +80,8 @@ def _recorded(config: Config) -> int | None:
     """Open a file or a folder once, to see that it can be; how many frames it may have."""
     for name, given in {
         "output.segment": config.output.segment,
+        "output.clips": config.output.clips or None,
+        "output.republish": config.output.republish,
         "output.keep": config.output.keep,
         "output.keep_size": config.output.keep_size,
         "events.path": config.events.path,
@@ -94,21 +98,31 @@ def _recorded(config: Config) -> int | None:
 def _live(config: Config) -> int:
     """A camera is not opened to look: it may be down today. More than one frame will come."""
     address_of(str(config.input), config.source)
+    if config.source.join:
+        raise UsageError(f"source.join is for files; {config.input} is a camera")
     if config.source.start is not None:
         raise UsageError("source.start: a live camera has no earlier time to begin at; leave it")
     output = config.output
     if output.resume:
         raise UsageError(f"{config.input}: only files can be gone on with; leave out --resume")
-    left = part_of(Path(output.path)) if output.path and not output.segment else None
+    stamped = output.segment or output.clips
+    left = part_of(Path(output.path)) if output.path and not stamped else None
     if left and left.exists() and not output.overwrite:
         raise UsageError(
             f"{left}: is there, of an earlier run perhaps; move it away, add --overwrite, or use "
             "--segment, whose names do not meet"
         )
-    if (output.keep or output.keep_size) and not output.segment:
-        raise UsageError("output.keep and output.keep_size need --segment: they remove whole files")
-    if output.segment and not output.path:
-        raise UsageError("output.segment cuts the video: name one with --out")
+    if (output.keep or output.keep_size) and not stamped:
+        raise UsageError(
+            "output.keep and output.keep_size need --segment or --clips: they remove whole files"
+        )
+    if stamped and not output.path:
+        name = "segment" if output.segment else "clips"
+        raise UsageError(f"output.{name} cuts the video: name one with --out")
+    if output.clips and output.mask:
+        raise UsageError("output.clips records no masks: leave out --mask, or use --segment")
+    if output.republish:
+        _check_republish(output)
     events = config.events
     if events.path:
         check_folder(Path(events.path))
@@ -117,6 +131,19 @@ def _live(config: Config) -> int:
     if config.status.address:
         status_address(config.status)
     return 2
+
+
+def _check_republish(output: OutputConfig) -> None:
+    """Can the annotated video be sent there, and as it is encoded?"""
+    url = str(output.republish)
+    known = FORMATS.get(scheme_of(url))
+    if known is None or not urlsplit(expanded(url)).hostname:
+        raise UsageError(
+            f"output.republish {url}: must be an address like rtsp://host/path, with one of "
+            f"{' '.join(FORMATS)}"
+        )
+    if output.codec not in ("h264", "hevc"):
+        raise UsageError(f"output.republish sends h264 or hevc, output.codec is {output.codec}")
 
 
 def _check_holds(path: Path | None, config: OutputConfig, frames: int | None) -> None:
@@ -129,9 +156,10 @@ def _check_holds(path: Path | None, config: OutputConfig, frames: int | None) ->
         raise UsageError(f"{path}: holds one picture, the input has {frames}; use .mp4 or .mkv")
 
 
-def _inputs(source: Path) -> list[Path]:
+def _inputs(config: Config) -> list[Path]:
     """Files that must not be written to."""
-    return photos_in(source) if source.is_dir() else [source]
+    files = files_of(config)
+    return photos_in(files[0]) if files[0].is_dir() else files
 
 
 def paths_of(config: Config) -> Paths:

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import FrameType, TracebackType
@@ -164,8 +165,7 @@ class LiveProgress:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._said = self._shown = time.monotonic()
-        self._status = self._console.status(name) if self._console.is_terminal else None
-        self._name = name
+        self._status = self._console.status(escape(name)) if self._console.is_terminal else None
         self._handler = _ToStderr(self._console)
 
     def __enter__(self) -> LiveProgress:
@@ -189,17 +189,19 @@ class LiveProgress:
         log.removeHandler(self._handler)
         log.setLevel(self._level)
 
-    def show(self, board: Board) -> None:
+    def show(self, *boards: Board) -> None:
         """Called after every frame; says something a few times a second, or every ten."""
         now = time.monotonic()
         if self._quiet or now - self._shown < _REFRESH:
             return
         self._shown = now
+        lines = [f"{board.camera}: {_line(board)}" for board in boards]
         if self._status:
-            self._status.update(f"{self._name}: {_line(board)}")
+            self._status.update(escape("\n".join(lines)))
         elif now - self._said > _PLAIN_SECONDS:
             self._said = now
-            logging.getLogger("rustvid.live").info("%s: %s", self._name, _line(board))
+            for line in lines:
+                logging.getLogger("rustvid.live").info("%s", line)
 
 
 def _line(board: Board) -> str:
@@ -223,6 +225,9 @@ class _ToStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Where nobody reads, that is no reason to fail."""
         stamp = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        text = redacted(record.getMessage())
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
+        text = redacted(text)
         with suppress(OSError):
             self._console.print(f"{stamp} {text}", markup=False, highlight=False, soft_wrap=True)

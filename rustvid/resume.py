@@ -25,10 +25,10 @@ from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.journal import Journal, facts_of, journal_path, read_journal
 from rustvid.method.models import find
 from rustvid.preflight import Paths
-from rustvid.redact import redacted
 from rustvid.report.csv import KeptRow, kept_rows
 from rustvid.report.summary import Fact, Summary
 from rustvid.video.address import is_live
+from rustvid.video.named import told_of
 from rustvid.video.photos import PHOTOS
 from rustvid.video.pieces import Piece, cuts
 from rustvid.video.sink import part_of
@@ -127,7 +127,7 @@ def completed(config: Config, paths: Paths) -> Summary | None:
         name_all(Work(paths, journal))  # it was killed between two names
     elif journal or not all(path.is_file() for path in paths.all):
         return None
-    summary = Summary(input=redacted(str(config.input)), outputs=paths.all)
+    summary = Summary(input=told_of(config), outputs=paths.all)
     for row in kept_rows(paths.csv) if paths.csv else ():
         summary.count(fact_of(row, row.percent / 100))
     summary.resumed_at = summary.frames

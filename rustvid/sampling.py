@@ -29,6 +29,7 @@ def sampled(
     clock: Clock,
     live: bool = False,
     origin: Fraction | None = None,
+    behind: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Frame, bool]]:
     """Every frame, with whether to look at it; the first one always is.
 
@@ -36,10 +37,14 @@ def sampled(
     live: the frames come at their own pace, so waiting for one is no work
     origin: seconds, the time of the film's first frame, where these begin later: with one that was
         looked at before, so that the choice goes on as it would have
+    behind: while this is so a look is put off, LONGEST_GAP at most: of what takes time, looking is
+        given up before frames are lost
     The network's image of a chosen frame is made here, in the thread that reads the frames.
     """
     choose = chooser(config, origin)
     iterator = iter(frames)
+    looked: Fraction | None = None  # when, of the film
+    owed = False
     while True:
         asked = clock()
         try:
@@ -47,8 +52,11 @@ def sampled(
         except StopIteration:
             return
         now = clock()
-        look = choose(frame, now, now - asked if live else 0.0)
+        owed |= choose(frame, now, now - asked if live else 0.0)
+        overdue = looked is None or frame.time - looked >= LONGEST_GAP
+        look = owed and (overdue or not behind())
         if look:
+            owed, looked = False, frame.time
             _ = frame.image
         yield frame, look
 

@@ -1,6 +1,8 @@
-"""Threads: reading ahead of a consumer, writing behind a producer, both bounded; newest first.
+"""Threads: reading ahead of a consumer, writing behind a producer, both bounded; newest first;
+one that serves many in turn.
 
-The first two have one owner and one `with`: leaving it stops, drains and joins, whatever happened.
+All but `Newest` have one owner and one `with`: leaving it stops, drains and joins, whatever
+happened.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Q = TypeVar("Q")
+A = TypeVar("A")
 
 _TICK = 0.1  # seconds between looks at whether the other side still lives
 
@@ -185,3 +189,86 @@ class Newest(Generic[T]):
             item = self._items.popleft()
             self._changed.notify_all()
             return item
+
+
+class Turns(Generic[Q, A]):
+    """Answers what several threads ask, in a thread of its own; a context manager.
+
+    work(requests): an answer for each, in their order; gets 1 to `most` of different threads
+    Who asks waits for the answer, so of each thread one request waits at most: answered in the
+    order in which they came, every thread has its turn, whatever the others do. What `work` raises
+    is raised in all who ask, then and from then on.
+    """
+
+    def __init__(self, work: Callable[[list[Q]], Iterable[A]], most: int, name: str) -> None:
+        self._work, self._most = work, most
+        self._waiting: deque[_Asked[Q, A]] = deque()
+        self._changed = threading.Condition()
+        self._stop = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+
+    def __enter__(self) -> Turns[Q, A]:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._stop = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def ask(self, request: Q) -> A:
+        """Wait for this thread's turn, and for the answer."""
+        asked: _Asked[Q, A] = _Asked(request)
+        with self._changed:
+            if self._error:
+                raise self._error
+            if self._stop:
+                raise RuntimeError("nobody answers any more: ask inside the `with`")
+            self._waiting.append(asked)
+            self._changed.notify_all()
+        asked.done.wait()
+        if asked.error:
+            raise asked.error
+        return asked.answer[0]
+
+    def _serve(self) -> None:
+        while now := self._next():
+            try:
+                for asked, answer in zip(now, self._work([a.request for a in now]), strict=True):
+                    asked.answer.append(answer)
+                    asked.done.set()
+            except BaseException as exc:  # noqa: BLE001 - it is raised again in those who ask
+                self._fail(exc, now)
+
+    def _next(self) -> list[_Asked[Q, A]]:
+        """Those whose turn it is; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stop)
+            return [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+
+    def _fail(self, error: BaseException, now: list[_Asked[Q, A]]) -> None:
+        with self._changed:
+            self._error = error
+            left = [*now, *self._waiting]
+            self._waiting.clear()
+        for asked in left:
+            if not asked.answer:
+                asked.error = error
+                asked.done.set()
+
+
+class _Asked(Generic[Q, A]):
+    """A request, and its answer once it is there."""
+
+    def __init__(self, request: Q) -> None:
+        self.request = request
+        self.answer: list[A] = []
+        self.error: BaseException | None = None
+        self.done = threading.Event()

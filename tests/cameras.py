@@ -11,6 +11,8 @@ import itertools
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from fractions import Fraction
@@ -28,12 +30,12 @@ _LARGEST = 1200  # bytes of an RTP payload
 
 
 @lru_cache(maxsize=4)
-def coded(size: tuple[int, int]) -> list[list[bytes]]:
-    """The NAL units of COUNT frames, each with its parameter sets."""
+def coded(size: tuple[int, int], gop: int = 1) -> list[list[bytes]]:
+    """The NAL units of COUNT frames, each `gop`th a key frame with its parameter sets."""
     encoder = av.CodecContext.create("libx264", "w")
     encoder.width, encoder.height = size
     encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", Fraction(1, 25), 25
-    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "g": "1", "crf": "18"}
+    encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(gop), "crf": "18"}
     frames = []
     for index in range(COUNT):
         frame = av.VideoFrame.from_ndarray(media.picture(index, size), "rgb24")
@@ -49,13 +51,21 @@ def coded(size: tuple[int, int]) -> list[list[bytes]]:
 class Camera:
     """An RTSP camera. `with` starts it; `kill` and `start` again at will, on the same port.
 
+    frames: NAL units of each frame of its film, shown over and over; None: `coded(size)`
     answer: 200, or a status to refuse with; user: "name:password" that is asked for
     loss: share of the UDP packets that get lost; frozen: set to send nothing more for a while
     """
 
     def __init__(
-        self, size: tuple[int, int] = (160, 120), rate: int = 25, user: str = "", loss: float = 0.0
+        self,
+        size: tuple[int, int] = (160, 120),
+        rate: int = 25,
+        user: str = "",
+        loss: float = 0.0,
+        frames: list[list[bytes]] | None = None,
+        port: int = 0,
     ) -> None:
+        self.frames = frames
         self.size, self.rate, self.user, self.loss = size, rate, user, loss
         self.answer = 200
         self.restart_clock = False  # stamps begin again in the middle of a connection
@@ -67,9 +77,10 @@ class Camera:
         self._listener: socket.socket | None = None
         self._clients: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        with socket.create_server(("127.0.0.1", 0)) as chosen:
+        with socket.create_server(("127.0.0.1", port)) as chosen:
             self.port = chosen.getsockname()[1]
-        coded(size)
+        if frames is None:
+            coded(size)
 
     @property
     def url(self) -> str:
@@ -186,7 +197,8 @@ class Camera:
                 if self.restart_clock:
                     self.restart_clock, begin = False, number
                 stamp = 90000 * (number - begin) // self.rate
-                for payload, last in _payloads(coded(self.size)[number % COUNT]):
+                frames = self.frames or coded(self.size)
+                for payload, last in _payloads(frames[number % len(frames)]):
                     head = struct.pack(
                         ">BBHII", 0x80, 96 | last << 7, next(sequence) & 0xFFFF, stamp, 7
                     )
@@ -231,6 +243,43 @@ def _shut(listening: socket.socket) -> None:
         return  # nobody was connected
     finally:
         listening.close()
+
+
+class Process:
+    """A camera that is a process: it can be killed and stopped as one. `with` starts it."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as chosen:
+            self.port = int(chosen.getsockname()[1])
+        self.url = f"rtsp://127.0.0.1:{self.port}/live"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Process:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Returns when it can be connected to."""
+        self._child = subprocess.Popen(
+            [sys.executable, __file__, str(self.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._child.stdout and self._child.stdout.readline() == b"ready\n"
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._child:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+    def signal(self, number: int) -> None:
+        assert self._child
+        self._child.send_signal(number)
 
 
 class Stills:
@@ -332,3 +381,9 @@ class Web:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+if __name__ == "__main__":  # a `Process`; it ends with its stdin
+    with Camera(port=int(sys.argv[1])):
+        print("ready", flush=True)
+        sys.stdin.read()

@@ -11,10 +11,11 @@ heeds every tag gets the same RGB from every clip, which is `picture(index, size
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,6 +317,47 @@ def noisy(path: Path, amount: int = 100) -> Path:
                 piece.stream = copy
                 sink.mux(piece)
     return spoilt
+
+
+def split(path: Path, cuts: Sequence[float], folder: Path) -> list[Path]:
+    """The packets of a film in several files, as a camera cuts it: each begins with a key frame.
+
+    cuts: seconds; the key frame at or after each begins a new file, NAME_0001.SUFFIX and so on
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path)) as source:
+        video = source.streams.video[0]
+        keys = [Fraction(p.pts * p.time_base) for p in source.demux(video) if p.is_keyframe]
+    begins = [min(keys), *(min(key for key in keys if key >= cut) for cut in cuts)]
+    pieces = []
+    for number, (begin, end) in enumerate(pairwise([*begins, None]), start=1):
+        piece = folder / f"{path.stem}_{number:04d}{path.suffix}"
+        pieces.append(_piece(path, piece, begin if number > 1 else None, end))
+    return pieces
+
+
+def _piece(path: Path, piece: Path, begin: Fraction | None, end: Fraction | None) -> Path:
+    """The pictures from one key frame to before another, and what was heard meanwhile."""
+    with av.open(str(path)) as source, av.open(str(piece), "w") as sink:
+        copies = {s.index: sink.add_stream_from_template(s) for s in source.streams}
+        inside = False
+        for packet in source.demux():
+            if packet.pts is None:
+                continue
+            time = Fraction(packet.pts * packet.time_base)
+            if packet.stream.type == "video":  # in the order of decoding, from key to key
+                if packet.is_keyframe:
+                    inside = (begin is None or time >= begin) and (end is None or time < end)
+                if not inside:
+                    continue
+            elif (begin is not None and time < begin) or (end is not None and time >= end):
+                continue
+            shift = round((begin or 0) / packet.time_base)
+            packet.pts -= shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+            packet.stream = copies[packet.stream.index]
+            sink.mux(packet)
+    return piece
 
 
 def text_file(path: Path) -> Path:

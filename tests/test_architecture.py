@@ -22,7 +22,7 @@ LAYERS = (
     {"config", "frames", "presets", "threads"},
     {"motion", "budget"},
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
-    {"journal", "limits"},
+    {"journal", "limits", "memory"},
     {"preflight"},
     {"resume"},
     {"outputs"},

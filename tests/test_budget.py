@@ -10,7 +10,7 @@ from typing import Any
 import fakes
 import pytest
 
-from rustvid.budget import Threads, available, plan, plan_of, size_pool, within
+from rustvid.budget import Threads, available, plan, size_pool, threads_of, within
 from rustvid.config import Config, apply
 from rustvid.pipeline import run
 from rustvid.video.film import FileSource
@@ -38,8 +38,8 @@ def test_workers_that_were_asked_for_are_had() -> None:
 
 def test_a_number_of_threads_is_taken_for_the_cores() -> None:
     config = apply(Config(), "threads=3")
-    assert plan_of(config) == plan(3, config.refine.method)
-    assert plan_of(Config()) == plan(available(), "auto")
+    assert threads_of(config) == plan(3, config.refine.method)
+    assert threads_of(Config()) == plan(available(), "auto")
 
 
 @pytest.mark.parametrize(

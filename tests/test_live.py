@@ -254,6 +254,15 @@ def test_who_cannot_decode_in_time_skips_to_a_key_frame_that_is_on_time() -> Non
     assert not any(on_time.skips(Stamped(n), n / 25 + 0.5 * (n % 3)) for n in range(100))
 
 
+@pytest.mark.parametrize("back", [1.5, 60.0, 3600.0])
+def test_a_camera_that_restarts_its_clock_is_not_taken_to_be_late(back: float) -> None:
+    """Whether it was connected for seconds or for hours: its stamps begin again, on time."""
+    lag, jump = Lag(), round(back * 25)
+    stamps = [*range(jump + 1), *range(200)]
+    skipped = [lag.skips(Stamped(stamp), number / 25) for number, stamp in enumerate(stamps)]
+    assert not any(skipped)
+
+
 # --- the buffer
 
 

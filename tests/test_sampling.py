@@ -58,6 +58,22 @@ class Machine:
         return looks
 
 
+def test_a_look_is_put_off_while_frames_wait_but_not_for_long() -> None:
+    now = 0
+
+    def passing() -> Iterator[Frame]:
+        nonlocal now
+        for frame in film([scene(1)] * 75):
+            now = frame.index
+            yield frame
+
+    config = apply(Config(), "sample.every=2").sample
+    chosen = sampled(passing(), config, lambda: 0.0, live=True, behind=lambda: 5 <= now < 65)
+    looks = [frame.index for frame, look in chosen if look]
+    assert looks == [0, 2, 4, 29, 54, 65, 66, 68, 70, 72, 74]
+    assert LONGEST_GAP == 1.0
+
+
 def test_every_nth_frame_begins_with_the_first() -> None:
     still = [scene(1)] * 10
     assert looked_at(film(still), "sample.every=4") == [0, 4, 8]

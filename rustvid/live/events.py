@@ -46,12 +46,15 @@ class Rule:
 class Events:
     """Writes each event as a line of JSON and hands it to those who want it.
 
-    told: called with the line of each event
+    told: called with the line of each event; mark: of this camera, in the names of thumbnails
     """
 
-    def __init__(self, camera: str, config: EventsConfig, told: Callable[[str], None]) -> None:
+    def __init__(
+        self, camera: str, config: EventsConfig, told: Callable[[str], None], mark: str = ""
+    ) -> None:
         self.count = 0
         self._camera, self._config, self._told = camera, config, told
+        self._mark = f"-{mark}" if mark else ""
         self._rule = Rule(config.area, config.seconds)
         self._path = Path(config.path) if config.path else None
 
@@ -94,7 +97,7 @@ class Events:
         if self._path is None or not self._config.thumbnails:
             return None
         stamp = utc_text(result.frame.utc or 0.0).replace("-", "").replace(":", "")
-        path = self._path.with_name(f"{self._path.stem}-{stamp}.jpg")
+        path = self._path.with_name(f"{self._path.stem}{self._mark}-{stamp}.jpg")
         try:
             path.write_bytes(jpeg(drawn, _THUMBNAIL))
         except OSError as exc:

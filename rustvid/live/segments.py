@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -16,6 +16,7 @@ from rustvid.outputs import Outputs
 from rustvid.preflight import Paths
 from rustvid.report.summary import Summary
 from rustvid.resume import Work
+from rustvid.video.encoded import Tap
 from rustvid.video.source import Source
 from rustvid.video.times import exact
 
@@ -31,12 +32,18 @@ class Segments:
     """
 
     def __init__(
-        self, source: Source, config: Config, paths: Paths, summary: Summary, show: Show
+        self,
+        source: Source,
+        config: Config,
+        paths: Paths,
+        summary: Summary,
+        show: Show,
+        taps: Sequence[Tap] = (),
     ) -> None:
         self.number = 0
         self.current = paths  # the files that are being written
         self._source, self._config, self._paths = source, config, paths
-        self._summary, self._show = summary, show
+        self._summary, self._show, self._taps = summary, show, taps
         self._length = exact(config.output.segment)
         self._until: Fraction | None = None  # time at which the next file begins
         self._outputs: Outputs | None = None
@@ -53,12 +60,17 @@ class Segments:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def facts(self) -> dict[str, int]:
+        """Counts of its own: none."""
+        return {}
+
     def write(self, result: Measured) -> None:
         """Write one result, to a new file if it is time for one."""
         time = result.frame.time
         if self._outputs and self._until is not None and time >= self._until:
             self.finish()
-            self._prune(result.frame.utc or 0.0)
+            prune(self._paths, self._config.output, result.frame.utc or 0.0)
         if self._outputs is None:
             self._begin(result)
         assert self._outputs is not None
@@ -77,7 +89,7 @@ class Segments:
         if self._length is not None:
             self.number += 1
             self._until = time + self._length
-            self.current = self._named(result.frame.utc or 0.0)
+            self.current = named(self._paths, result.frame.utc or 0.0, self.number)
         self._outputs = Outputs(
             self._source,
             self._config,
@@ -86,18 +98,24 @@ class Segments:
             self._stack,
             start=time,
             show=self._show,
+            taps=self._taps,
         )
 
-    def _named(self, utc: float) -> Paths:
-        def named(path: Path | None) -> Path | None:
-            return path and segment_path(path, utc, self.number)
 
-        return Paths(named(self._paths.video), named(self._paths.csv), named(self._paths.mask))
+def named(paths: Paths, utc: float, number: int) -> Paths:
+    """Where a segment or a clip goes."""
 
-    def _prune(self, now: float) -> None:
-        for path in outdated(self._paths.all, self._config.output, now):
-            with suppress(OSError):  # somebody else removed it, or may not let us: try again later
-                path.unlink()
+    def moved(path: Path | None) -> Path | None:
+        return path and segment_path(path, utc, number)
+
+    return Paths(moved(paths.video), moved(paths.csv), moved(paths.mask))
+
+
+def prune(paths: Paths, config: OutputConfig, now: float) -> None:
+    """Remove what is outdated of the files of these names."""
+    for path in outdated(paths.all, config, now):
+        with suppress(OSError):  # somebody else removed it, or may not let us: try again later
+            path.unlink()
 
 
 def segment_path(path: Path, utc: float, number: int) -> Path:

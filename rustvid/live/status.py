@@ -3,6 +3,9 @@
 /              the page                  /healthz   200 while pictures come, else 503
 /stream.mjpg   the annotated picture     /metrics   for Prometheus
 /snapshot.jpg  one picture               /status.json
+
+Of several cameras / shows all, /NAME/ is the page of one, with what belongs to it below, and
+/healthz, /metrics and /status.json at the top are of all.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from rustvid.config import StatusConfig
 from rustvid.errors import UsageError
-from rustvid.live.board import Board
+from rustvid.live.board import Board, Snapshot
 from rustvid.live.events import jpeg
 from rustvid.live.metrics import exposition
 from rustvid.preflight import is_loopback, status_address
@@ -35,12 +39,17 @@ _BOUNDARY = "rustvidframe"
 
 
 class StatusServer:
-    """Serves the page; a context manager. `url` says where, without the token."""
+    """Serves the page; a context manager. `url` says where, without the token.
 
-    def __init__(self, config: StatusConfig, board: Board) -> None:
+    boards: by the name of the camera; "" where there is one alone
+    """
+
+    def __init__(self, config: StatusConfig, boards: Mapping[str, Board]) -> None:
         host, port = status_address(config)
         self.stopping = threading.Event()
-        handler = type("Handler", (_Handler,), {"board": board, "token": config.token, "of": self})
+        handler = type(
+            "Handler", (_Handler,), {"boards": boards, "token": config.token, "of": self}
+        )
         try:
             self._server = _Server((host, port), handler)
         except OSError as exc:
@@ -90,7 +99,8 @@ def _family(host: str) -> Any:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    board: Board
+    boards: Mapping[str, Board]
+    board: Board  # that was asked for
     token: str | None
     of: StatusServer
     server_version = "RustVid"
@@ -102,15 +112,25 @@ class _Handler(BaseHTTPRequestHandler):
         asked = urlsplit(self.path)
         if not self._allowed(parse_qs(asked.query)):
             return
+        camera, _, page = asked.path.removeprefix("/").rpartition("/")
         pages = {
-            "/": self._page,
-            "/status.json": self._status,
-            "/healthz": self._health,
-            "/metrics": self._metrics,
-            "/snapshot.jpg": self._snapshot,
-            "/stream.mjpg": self._stream,
+            "": self._page,
+            "status.json": self._status,
+            "healthz": self._health,
+            "snapshot.jpg": self._snapshot,
+            "stream.mjpg": self._stream,
         }
-        answer = pages.get(asked.path)
+        of_all = {
+            "": self._overview,
+            "status.json": self._status_of_all,
+            "healthz": self._health_of_all,
+        }
+        board = self.boards.get(camera)
+        if board:
+            self.board = board
+        answer = pages.get(page) if board else None if camera else of_all.get(page)
+        if not camera and page == "metrics":
+            answer = self._metrics
         if answer is None:
             self._send(404, "text/plain", b"not found\n")
         else:
@@ -137,20 +157,34 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def _page(self) -> None:
-        page = Path(__file__).with_name("page.html").read_bytes()
+        self._html("page.html")
+
+    def _overview(self) -> None:
+        self._html("cameras.html")
+
+    def _html(self, name: str) -> None:
+        page = Path(__file__).with_name(name).read_bytes()
         self._send(200, "text/html; charset=utf-8", page)
 
     def _status(self) -> None:
-        body = json.dumps(self.board.as_dict(), ensure_ascii=False).encode()
-        self._send(200, "application/json", body)
+        self._json(200, self.board.as_dict())
+
+    def _status_of_all(self) -> None:
+        boards = {name: vars(board.snapshot()) for name, board in self.boards.items()}
+        self._json(200, {"cameras": boards})
 
     def _health(self) -> None:
         now = self.board.snapshot()
-        body = json.dumps({"state": now.state, "latency_s": now.latency}).encode()
-        self._send(200 if now.healthy else 503, "application/json", body)
+        self._json(200 if now.healthy else 503, _health(now))
+
+    def _health_of_all(self) -> None:
+        now = {name: board.snapshot() for name, board in self.boards.items()}
+        well = all(snapshot.healthy for snapshot in now.values())
+        states = {name: _health(snapshot) for name, snapshot in now.items()}
+        self._json(200 if well else 503, {"cameras": states})
 
     def _metrics(self) -> None:
-        self._send(200, "text/plain; version=0.0.4; charset=utf-8", exposition(self.board))
+        self._send(200, "text/plain; version=0.0.4; charset=utf-8", exposition(self.boards))
 
     def _snapshot(self) -> None:
         found = self.board.picture(0, _PATIENCE)
@@ -186,6 +220,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(head.encode() + data + b"\r\n")
             time.sleep(_PAUSE)
 
+    def _json(self, code: int, facts: dict[str, Any]) -> None:
+        self._send(code, "application/json", json.dumps(facts, ensure_ascii=False).encode())
+
     def _send(self, code: int, kind: str, body: bytes) -> None:
         self.send_response(code)
         self.send_header("Content-Type", kind)
@@ -195,3 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Referrer-Policy", "no-referrer")  # it would carry the token
         self.end_headers()
         self.wfile.write(body)
+
+
+def _health(now: Snapshot) -> dict[str, Any]:
+    return {"state": now.state, "latency_s": now.latency}

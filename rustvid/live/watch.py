@@ -6,28 +6,34 @@ camera ─► … as in pipeline.py … ─► segments ─► events ─► pro
 
 from __future__ import annotations
 
+import operator
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import reduce
 from statistics import median
 
-from rustvid.config import Config
-from rustvid.errors import RustVidError, SourceError, UsageError
+from rustvid.config import Config, StatusConfig
+from rustvid.errors import RustVidError, SourceError
 from rustvid.frames import Measured, Picture
 from rustvid.live.board import Board
+from rustvid.live.clips import Clips
 from rustvid.live.deliver import Courier, program, webhook
 from rustvid.live.events import Events
+from rustvid.live.named import live_paths
 from rustvid.live.segments import Segments
 from rustvid.live.status import StatusServer
 from rustvid.method.classify import Network
-from rustvid.pipeline import Line, opened
-from rustvid.preflight import preflight
+from rustvid.pipeline import Engine, Line, opened
+from rustvid.preflight import Paths
 from rustvid.redact import host_of, redacted
 from rustvid.report.summary import Summary
 from rustvid.threads import WriteBehind
-from rustvid.video.address import is_live
 from rustvid.video.live import LiveSource
+from rustvid.video.republish import Republisher
 from rustvid.video.sink import part_of
+
+Written = Callable[[Measured, Picture], None]
 
 _BEHIND = 2  # results that wait for the encoder: more would be delay
 
@@ -37,7 +43,7 @@ def watch(
     asked_to_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Board], None] | None = None,
     model: Network | None = None,
-    written: Callable[[Measured, Picture], None] | None = None,
+    written: Written | None = None,
 ) -> Summary:
     """Watch `config.input`, a camera, until it is given up or `asked_to_stop`; write the outputs.
 
@@ -49,18 +55,37 @@ def watch(
     Errors before the start are raised. What ends the run later is in `summary.error`; if it was the
     camera, the files are complete all the same.
     """
-    paths = preflight(config)
-    if not is_live(str(config.input), config.source):
-        raise UsageError(f"{config.input}: is not live; use rustvid.run, or source.live=true")
+    paths = live_paths(config)
+    board = Board(redacted(str(config.input)))
+    with status_page(config.status, {"": board}):
+        return follow(config, paths, board, asked_to_stop, progress, model, written)
+
+
+@contextmanager
+def status_page(config: StatusConfig, boards: Mapping[str, Board]) -> Iterator[None]:
+    """Serve the page of the cameras, if one is asked for."""
+    with StatusServer(config, boards) if config.address else nullcontext():
+        yield
+
+
+def follow(
+    config: Config,
+    paths: Paths,
+    board: Board,
+    asked_to_stop: Callable[[], bool],
+    progress: Callable[[Board], None] | None = None,
+    model: Network | None = None,
+    written: Written | None = None,
+    engine: Engine | None = None,
+) -> Summary:
+    """Watch one camera, alone or beside others that share the engine; as `watch`."""
     summary = Summary(input=redacted(str(config.input)))
-    board = Board(summary.input)
     started = time.perf_counter()
     with ExitStack() as stack:
-        if config.status.address:
-            stack.enter_context(StatusServer(config.status, board))
         couriers = [stack.enter_context(courier) for courier in _couriers(config)]
-        events = Events(summary.input, config.events, _to_all(couriers))
-        line = stack.enter_context(opened(config, summary, model, asked_to_stop))
+        mark = board.camera if engine else ""
+        events = Events(board.camera, config.events, _to_all(couriers), mark)
+        line = stack.enter_context(opened(config, summary, model, asked_to_stop, engine=engine))
 
         def show(result: Measured, drawn: Picture) -> None:
             board.written(result, drawn, time.time())
@@ -68,9 +93,18 @@ def watch(
             if written:
                 written(result, drawn)
 
-        segments = stack.enter_context(Segments(line.source, config, paths, summary, show))
+        kind = Clips if config.output.clips else Segments
+        taps = [stack.enter_context(tap) for tap in _taps(config)]
+        segments: Segments | Clips = kind(line.source, config, paths, summary, show, taps)
+        stack.enter_context(segments)
+
+        def facts() -> dict[str, int]:
+            lost = sum(courier.lost for courier in couriers)
+            counts = {"events": events.count, "events_lost": lost, **segments.facts}
+            return reduce(operator.or_, (tap.facts for tap in taps), counts)
+
         try:
-            _drive(line, segments, board, _facts(events, couriers), progress)
+            _drive(line, segments, board, facts, progress)
         except RustVidError as exc:
             summary.error = summary.error or exc
             parts = [part_of(path) for path in segments.current.all]
@@ -82,7 +116,7 @@ def watch(
 
 def _drive(
     line: Line,
-    segments: Segments,
+    segments: Segments | Clips,
     board: Board,
     facts: Callable[[], dict[str, int]],
     progress: Callable[[Board], None] | None,
@@ -128,19 +162,17 @@ def _couriers(config: Config) -> list[Courier]:
     return made
 
 
+def _taps(config: Config) -> list[Republisher]:
+    url = config.output.republish
+    return [Republisher(url, config.source)] if url else []
+
+
 def _to_all(couriers: list[Courier]) -> Callable[[str], None]:
     def tell(text: str) -> None:
         for courier in couriers:
             courier.send(text)
 
     return tell
-
-
-def _facts(events: Events, couriers: list[Courier]) -> Callable[[], dict[str, int]]:
-    return lambda: {
-        "events": events.count,
-        "events_lost": sum(courier.lost for courier in couriers),
-    }
 
 
 def _note(summary: Summary, line: Line, board: Board) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rustvid.config import ModelConfig
 from rustvid.errors import SourceError, UsageError
 from rustvid.frames import Classified, Frame, Localised
-from rustvid.method import network, student
+from rustvid.method import network, redness, student, tiles
 from rustvid.method.models import Kind, find, kind_of, read_weights
 
 STUDENT_SIZE = 448  # 576 marks no better and costs 1.7 times as much (benchmarks/masks.md)
@@ -58,9 +58,13 @@ class Network(Protocol):
 
 
 class Model:
-    """A Keras network with its weights, ready to look at pictures."""
+    """A Keras network with its weights, ready to look at pictures.
 
-    def __init__(self, config: ModelConfig, score: str = "exp") -> None:
+    shapes: numbers of pictures in a pass for which it is compiled, besides `config.batch`; others
+        are padded to the next one
+    """
+
+    def __init__(self, config: ModelConfig, score: str = "exp", shapes: Sequence[int] = ()) -> None:
         path = find(config.name)
         arrays = read_weights(path)
         self.kind = kind_of(arrays, str(path))
@@ -68,26 +72,45 @@ class Model:
         self.device = _device(config.device)
         self.precision = _precision(config.precision, self.device)
         self.batch = config.batch
-        self.size = input_size(config, self.kind)
+        self._shapes = sorted({*shapes, config.batch})
+        self._grid = grid_of(config, self.kind)
+        self.size = self._grid.size
+        self._redness = config.redness
         self.seconds = 0.0
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
         with self._on_device():
-            self._network = _ready(arrays, str(path), score, self.precision, self.size)
+            self._network = _ready(
+                arrays, str(path), score, self.precision, (self._grid.width, self._grid.height)
+            )
 
     def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
         """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
-        count = len(images)
-        if not 0 < count <= self.batch:
-            raise ValueError(f"look takes 1 to {self.batch} pictures, received {count}")
-        # The last pictures of a film are padded: a fixed shape is compiled once.
-        stack = np.stack([*images, *[images[-1]] * (self.batch - count)])
+        if not 0 < len(images) <= self.batch:
+            raise ValueError(f"look takes 1 to {self.batch} pictures, received {len(images)}")
         started = time.perf_counter()
+        views = [view for image in images for view in self._grid.cut(image)]
+        starts = range(0, len(views), self.batch)
+        passes = [self._pass(views[start : start + self.batch]) for start in starts]
+        probability = np.concatenate([found.probability for found in passes])
+        evidence = np.concatenate([found.evidence for found in passes])
+        whole = evidence.reshape(len(images), self._grid.count, *evidence.shape[1:])
+        seen = np.stack([self._grid.stitch(maps) for maps in whole])
+        if self.kind == "student":
+            pairs = zip(seen, images, strict=True)
+            seen = np.stack([redness.weighed(e, image, self._redness) for e, image in pairs])
+        self.seconds += time.perf_counter() - started
+        return Answer(probability.reshape(len(images), -1).max(axis=1), seen)
+
+    def _pass(self, views: Sequence[NDArray[np.uint8]]) -> Answer:
+        """One pass of the network over 1 to `batch` tiles."""
+        # The last are padded: a fixed shape is compiled once.
+        shape = next(shape for shape in self._shapes if shape >= len(views))
+        stack = np.stack([*views, *[views[-1]] * (shape - len(views))])
         with self._on_device():
             answer = self._network.predict_on_batch(stack)
-        self.seconds += time.perf_counter() - started
         return Answer(
-            np.asarray(answer["probability"], np.float32)[:count],
-            np.asarray(answer["evidence"], np.float32)[:count],
+            np.asarray(answer["probability"], np.float32)[: len(views)],
+            np.asarray(answer["evidence"], np.float32)[: len(views)],
         )
 
     def _on_device(self) -> AbstractContextManager[Any]:
@@ -109,6 +132,11 @@ def _ready(
     model = keras.Model(pictures, inner(ops.cast(pictures, "float32") / 127.5 - 1.0))
     model.compile(jit_compile=False)  # on a CPU, XLA measured no faster and compiles for long
     return model
+
+
+def grid_of(config: ModelConfig, kind: Kind) -> tiles.Grid:
+    """How a frame is seen, in one part or in tiles; raises UsageError."""
+    return tiles.grid(config.tiles, input_size(config, kind))
 
 
 def input_size(config: ModelConfig, kind: Kind) -> tuple[int, int]:

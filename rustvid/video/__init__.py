@@ -9,8 +9,10 @@ from pathlib import Path
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.video.address import address_of, is_live, scheme_of
+from rustvid.video.encoded import Tap, Tapped
 from rustvid.video.encoders import CONTAINERS
 from rustvid.video.film import FileSource
+from rustvid.video.joined import JoinedSource
 from rustvid.video.live import LiveSource
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
 from rustvid.video.sink import Sink, Template, VideoSink, part_of
@@ -42,6 +44,9 @@ def open_source(
         address = address_of(name, config)
         return FileSource(address.url, image_size, config, address.whitelist)
     try:
+        if config.join:
+            others = [Path(line) for line in config.join.split("\n") if line.strip()]
+            return _joined([Path(name), *others], image_size, config)
         return _source(name, Path(name), image_size, config)
     except OSError as exc:  # a folder that may not be entered, a name too long
         raise SourceError(f"{name}: cannot be read ({exc.strerror}); check the path") from exc
@@ -62,15 +67,31 @@ def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceCo
     return FileSource(path, image_size, config)
 
 
+def _joined(paths: Sequence[Path], image_size: tuple[int, int], config: SourceConfig) -> Source:
+    for path in paths:
+        if not path.is_file():
+            raise SourceError(f"{path}: no such file; only video files can be joined")
+        if path.stat().st_size == 0:
+            raise SourceError(f"{path}: is empty (0 bytes); copy it again from the camera")
+    return JoinedSource(paths, image_size, config)
+
+
 def open_sink(
-    path: Path, template: Template, config: OutputConfig, part: Path | None = None
+    path: Path,
+    template: Template,
+    config: OutputConfig,
+    part: Path | None = None,
+    taps: Sequence[Tap] = (),
 ) -> Sink:
     """The sink for a path, by its suffix. `check_output` has been asked before.
 
     part: the file that it writes until it is complete; None: `part_of(path)`
+    taps: get the packets of a video too
     """
     if path.suffix.lower() in PHOTOS:
         return PhotoSink(path)
+    if taps:
+        return Tapped(path, template, config, part, taps)
     return VideoSink(path, template, config, part)
 
 

@@ -60,7 +60,7 @@ def address_of(name: str, config: SourceConfig) -> Address:
     Raises UsageError for a protocol that is not allowed, a variable that is not set and a host
     that is missing.
     """
-    url, scheme = _VARIABLE.sub(_from_environment, name), scheme_of(name)
+    url, scheme = expanded(name), scheme_of(name)
     allowed = tuple(re.split(r"[\s,]+", config.protocols.strip().lower()))
     if scheme not in (*allowed, "file") or ("://" in name and scheme not in allowed):
         raise UsageError(
@@ -75,6 +75,11 @@ def address_of(name: str, config: SourceConfig) -> Address:
     whitelist = ",".join(dict.fromkeys((*own, *allowed, *_CARRIERS)))
     in_pieces = scheme in ("http", "https") and urlsplit(url).path.lower().endswith(".m3u8")
     return Address(url, redacted(name), scheme, whitelist, in_pieces)
+
+
+def expanded(name: str) -> str:
+    """With ${NAME} taken from the environment; raises UsageError where one is not set."""
+    return _VARIABLE.sub(_from_environment, name)
 
 
 def _has_host(url: str) -> bool:

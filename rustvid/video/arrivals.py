@@ -19,7 +19,7 @@ from rustvid.video.connection import Listener, Opened
 from rustvid.video.health import Health
 from rustvid.video.timeline import TICK, Moment, Timeline
 
-_WAITING = 5  # decoded frames that may wait: a fifth of a second
+WAITING = 5  # decoded frames that may wait: a fifth of a second
 _USUAL_RATE = Fraction(25)  # frames per second, where the camera does not say
 _RATES = (1, 240)  # frames per second that are believed
 
@@ -45,7 +45,7 @@ class Arrivals:
 
     def __init__(self, health: Health, *, keep_all: bool) -> None:
         self._health = health
-        self._queue: Newest[Arrival] = Newest(_WAITING, keep_all=keep_all, merge=_with_companions)
+        self._queue: Newest[Arrival] = Newest(WAITING, keep_all=keep_all, merge=_with_companions)
         self._skipped = 0  # packets that were not even decoded
         self._lock = threading.Lock()
         self._current: Listener | None = None  # whom we still hear

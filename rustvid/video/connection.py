@@ -27,7 +27,7 @@ _FINAL = (  # trying again would give the same
     av.error.HTTPNotFoundError,
 )
 _LATE, _ON_TIME = 2.0, 0.5  # seconds behind the camera: packets are skipped; no more
-_RESTARTED = 600.0  # seconds that are no delay: the camera has restarted its clock
+_RESTARTED = 1.0  # seconds back in time that are no packets out of order, but another clock
 _UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
 _NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -192,14 +192,17 @@ class Lag:
 
     def __init__(self) -> None:
         self._least: float | None = None  # arrival − stamp, of the packet that was least late
+        self._last = 0.0  # stamp of the packet before
         self._skipping = False
 
     def skips(self, packet: Any, now: float) -> bool:
         """Leave this packet of the picture undecoded? now: monotonic seconds"""
         if packet.dts is None:
             return self._skipping
-        lead = now - float(packet.dts * packet.time_base)
-        if self._least is None or lead < self._least or lead > self._least + _RESTARTED:
+        stamp = float(packet.dts * packet.time_base)
+        lead, restarted = now - stamp, stamp < self._last - _RESTARTED
+        self._last = stamp
+        if self._least is None or lead < self._least or restarted:
             self._least = lead
         late = lead - self._least
         if late > _LATE:

@@ -17,6 +17,7 @@ from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.hardware import best_opened
 from rustvid.video.opening import PROTOCOLS, opened
+from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.times import Seen, clock_time, exact, time_text
@@ -34,9 +35,11 @@ class FileSource(Source):
         image_size: tuple[int, int],
         config: SourceConfig,
         protocols: str = PROTOCOLS,
+        place: Place | None = None,
     ) -> None:
         super().__init__()
         self._path = path
+        self._place = place = place or Place()
         self._config = config
         self._protocols = protocols
         self._converter = Converter(image_size)
@@ -52,10 +55,20 @@ class FileSource(Source):
             raise
         copied = ("audio", "subtitle", "data")
         self.companions = [s for s in self.container.streams if s.type in copied]
-        self._pending: list[Any] = []
-        self._last: Seen | None = None
+        self._pending: list[Any] = list(place.pending)
+        self._last: Seen | None = place.after
         self._skipped = 0  # frames before the one that was sought
         self._read_error = ""
+
+    @property
+    def stream(self) -> Any:
+        """PyAV's stream of the pictures."""
+        return self._stream
+
+    @property
+    def last(self) -> Seen | None:
+        """The last frame read so far, also of the file before."""
+        return self._last
 
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
@@ -64,16 +77,16 @@ class FileSource(Source):
         self._stream.codec_context.options = {"max_pixels": str(self._config.max_pixels)}
         start, end = self.info.start, exact(self._config.end)
         begin = self.begin
-        sought = begin is not None and begin.seek and self._finds(begin)
+        sought = begin is not None and begin.seek and self.finds(begin)
         if begin and sought:
-            self.container.seek(_before(begin))
-        elif start:
-            self.container.seek(int(start * av.time_base))
+            self.container.seek(self._before(begin))
+        elif start > self._place.shift:
+            self.container.seek(self._ticks(start))
         for decoded, status in self._decoded():
             time, status = self._time(decoded, status)
             if start and time < start:
                 continue  # from the key frame before the start
-            if begin and sought and self._last is None:
+            if begin and sought and self._none_yet:
                 if time_text(time) != begin.time:
                     continue  # from the key frame before it
                 self._skipped = begin.index
@@ -87,28 +100,28 @@ class FileSource(Source):
                 self._pending.clear()
         else:
             self._check_complete()
-        if self._last is None:
+        if self._none_yet:
             raise SourceError(f"{self._path}: has no frame before source.end {end} s")
 
     def companion_packets(self) -> Iterator[Any]:
         """The companions' packets alone, instead of the frames."""
-        if self.info.start:
-            self.container.seek(int(self.info.start * av.time_base))
+        if self.info.start > self._place.shift:
+            self.container.seek(self._ticks(self.info.start))
         for packet in self._packets() if self.companions else ():
             if self._is_copied(packet):
-                yield packet
+                yield self._place.as_companion(packet)
 
-    def _finds(self, begin: Begin) -> bool:
+    def finds(self, begin: Begin) -> bool:
         """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
         try:
             with opened(self._path, self._protocols) as container:
                 stream = container.streams[self._stream.index]
                 stream.thread_type = "AUTO"
-                container.seek(_before(begin))
+                container.seek(self._before(begin))
                 for frame in container.decode(stream):
                     if frame.pts is None:
                         return False
-                    seconds = Fraction(frame.pts * frame.time_base)
+                    seconds = Fraction(frame.pts * frame.time_base) + self._place.shift
                     if time_text(seconds) == begin.time:
                         return not frame.is_corrupt
                     if float(seconds) > float(begin.time):
@@ -116,6 +129,19 @@ class FileSource(Source):
         except (av.error.FFmpegError, SourceError):
             return False
         return False
+
+    @property
+    def _none_yet(self) -> bool:
+        """Has no frame been read of this file?"""
+        return self._last is self._place.after
+
+    def _ticks(self, time: Fraction) -> int:
+        """A time of the film in FFmpeg's own ticks of this file."""
+        return int((time - self._place.shift) * av.time_base)
+
+    def _before(self, begin: Begin) -> int:
+        """Where to seek for it: a second earlier, for open groups' sake."""
+        return self._ticks(Fraction(begin.time) - 1)
 
     def rest(self) -> tuple[Any, ...]:
         """Companion packets read after the last frame."""
@@ -155,6 +181,7 @@ class FileSource(Source):
             rgb=is_rgb(context.format),
             expected_frames=self._expected_frames(Fraction(rate)),
             start=exact(self._config.start) or Fraction(0),
+            pixel_bytes=context.format.padded_bits_per_pixel / 8 if context.format else 3.0,
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
             colour=(
                 context.color_primaries,
@@ -199,7 +226,7 @@ class FileSource(Source):
         for packet in self._packets():
             if packet.stream is not self._stream:
                 if self._is_copied(packet):
-                    self._pending.append(packet)
+                    self._pending.append(self._place.as_companion(packet))
                 continue
             try:
                 decoded = packet.decode()
@@ -213,12 +240,17 @@ class FileSource(Source):
                 yield frame, status
 
     def _is_copied(self, packet: Any) -> bool:
-        """Is it of a companion, and before the end asked for?"""
+        """Is it of a companion, before the end asked for, and not of the file before this one?"""
         if not packet.size or packet.stream not in self.companions:
             return False
         stamp = packet.pts if packet.pts is not None else packet.dts
         end = self._config.end
-        return end is None or stamp is None or float(stamp * packet.time_base) < end
+        if stamp is None:
+            return True
+        time = stamp * packet.time_base + self._place.shift
+        if self._place.is_before(packet, time):
+            return False
+        return end is None or float(time) < end
 
     def _packets(self) -> Iterator[Any]:
         """All packets; reading goes on behind a damaged place, unless nothing comes any more."""
@@ -275,7 +307,7 @@ class FileSource(Source):
     def _time(self, decoded: Any, status: str) -> tuple[Fraction, str]:
         """pts × time_base; where that is missing or runs backwards, a time just after the last."""
         base = decoded.time_base or self.info.time_base
-        time = None if decoded.pts is None else decoded.pts * base
+        time = None if decoded.pts is None else decoded.pts * base + self._place.shift
         if time is not None and (self._last is None or time > self._last.time):
             return time, status
         if self._last is None:
@@ -287,25 +319,21 @@ class FileSource(Source):
 
     def _check_complete(self) -> None:
         """FFmpeg ends a cut .mkv without an error: compare with what the headers promise."""
-        if self._last is None:
+        if self._last is None or self._none_yet:
             if self._config.start:
                 raise SourceError(
                     f"{self._path}: has no frame after source.start {self._config.start} s"
                 )
             raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
-        reached = self._last.time + self._last.duration
+        reached = self._last.time + self._last.duration - self._place.shift
+        count = self._last.index - (self._place.after.index if self._place.after else -1)
         begin = (self._stream.start_time or 0) * self.info.time_base
         promised = self._duration()
         missing = 0 if promised is None else float(begin + promised - reached)
-        if self._read_error or missing > self._tolerance(self._last.index + 1):
+        if self._read_error or missing > self._tolerance(count):
             lost = f", {missing:.1f} s before its end" if missing > 0 else ""
             why = f" ({self._read_error})" if self._read_error else ""
             raise SourceCutShort(
-                f"{self._path}: is cut short{lost}{why}; all {self._last.index + 1} frames "
+                f"{self._path}: is cut short{lost}{why}; all {count} frames "
                 "that could be read were processed"
             )
-
-
-def _before(begin: Begin) -> int:
-    """Where to seek for it, in FFmpeg's own ticks: a second earlier, for open groups' sake."""
-    return int((float(begin.time) - 1) * av.time_base)

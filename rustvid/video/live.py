@@ -24,7 +24,7 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
 from rustvid.frames import Frame
 from rustvid.video.address import Address
-from rustvid.video.arrivals import Arrival, Arrivals
+from rustvid.video.arrivals import WAITING, Arrival, Arrivals
 from rustvid.video.connection import Connection, Ending
 from rustvid.video.health import Health, State
 from rustvid.video.planes import Converter, is_rgb
@@ -95,6 +95,11 @@ class LiveSource(Source):
     def waiting(self) -> int:
         """Decoded frames that wait for the pipeline."""
         return self._arrivals.waiting
+
+    @property
+    def behind(self) -> bool:
+        """Will frames be dropped soon? Never where they may wait."""
+        return not self._config.keep_all and 2 * self.waiting > WAITING
 
     def stop(self) -> None:
         """End within a second, in whatever state it is."""

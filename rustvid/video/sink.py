@@ -191,7 +191,7 @@ class VideoSink(Sink):
             self._warn(
                 "avi keeps no frame times of its own: they may shift; .mkv and .mp4 keep them"
             )
-        self._container = av.open(f"file:{self.part}", "w", format=self._format, options=options)
+        self._container = self._container_to(options)
         try:
             self._copy_headers()
             self._video = self._add_video(picture)
@@ -203,6 +203,9 @@ class VideoSink(Sink):
             self._copies.clear()
             self.part.unlink(missing_ok=True)
             raise
+
+    def _container_to(self, options: dict[str, str]) -> Any:
+        return av.open(f"file:{self.part}", "w", format=self._format, options=options)
 
     def _copy_headers(self) -> None:
         source = self._template.container
@@ -223,17 +226,15 @@ class VideoSink(Sink):
             rate=info.rate,
             options=encoder_options(config, self._format, info.rate, info.live),
         )
-        height, width = picture.shape
         context = stream.codec_context
-        stream.width, stream.height = width, height
+        stream.height, stream.width = picture.shape
         stream.pix_fmt = self._pixel_format(picture, context)
         context.thread_count = self.threads
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
         longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
         context.gop_size = 1 if config.codec == "ffv1" else longest
-        primaries, transfer, matrix, colour_range = info.colour
-        context.color_primaries, context.color_trc = primaries, transfer
+        context.color_primaries, context.color_trc, matrix, colour_range = info.colour
         if info.rgb:
             matrix, colour_range = {"bt709": 1, "bt601": 6}[picture.matrix], 2
         context.colorspace = matrix

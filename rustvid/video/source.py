@@ -20,6 +20,7 @@ class SourceInfo:
     """What is known of a source before its first frame.
 
     width, height: pixels, as stored; rate: mean frames per second
+    pixel_bytes: of memory for each pixel of a decoded picture
     rgb: its pixels are RGB, not YUV; colour: code points of ISO/IEC 23091-2
     time_base: seconds per tick of its clock; expected_frames: an estimate, None if unknown
     start: seconds, the time of what should be the first frame asked for
@@ -35,6 +36,7 @@ class SourceInfo:
     expected_frames: int | None
     start: Fraction
     pixel_aspect: Fraction = Fraction(1)
+    pixel_bytes: float = 6.0
     colour: tuple[int, int, int, int] = (2, 2, 2, 0)  # primaries, transfer, matrix, range: untold
     live: bool = False  # a camera: no end is known, and nothing may wait for the next frame
 
@@ -71,6 +73,11 @@ class Source(ABC):
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0
+
+    @property
+    def behind(self) -> bool:
+        """Do frames wait that cannot be asked to, so that some work should be left out?"""
+        return False
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -1,0 +1,72 @@
+"""Where a file lies in a film that is in several files: see joined.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from rustvid.video.times import Seen
+
+_SEAM = Fraction(2, 1000)  # seconds between the sound of two files that are no gap
+
+
+@dataclass(frozen=True)
+class Place:
+    """Of a file that is a film by itself, all is as it is by default.
+
+    shift: seconds that are added to its own times
+    begin: seconds of the film, its first picture's; None of the first file
+    after: the last frame of the file before it; pending: companion packets since that frame
+    companions: of the first file, whose streams all packets are given as
+    heard: index of a track of sound → where its last packet ended, in the track's time base
+    """
+
+    shift: Fraction = Fraction(0)
+    begin: Fraction | None = None
+    after: Seen | None = None
+    pending: tuple[Any, ...] = ()
+    companions: Sequence[Any] = ()
+    heard: dict[int, int] = field(default_factory=dict)
+    _corrections: dict[int, int] = field(default_factory=dict)  # ticks, by index of the stream
+
+    def is_before(self, packet: Any, time: Fraction) -> bool:
+        """Is it over before the first picture: sound that only gets its decoder going?"""
+        lasts = (packet.duration or 0) * packet.time_base
+        return self.begin is not None and time + lasts <= self.begin
+
+    def as_companion(self, packet: Any) -> Any:
+        """The packet at its time of the film, as one of the first file's stream."""
+        if not self.companions:
+            return packet
+        stream = next(s for s in self.companions if s.index == packet.stream.index)
+        if stream.index not in self._corrections:
+            self._corrections[stream.index] = self._correction(packet, stream)
+        more = self._corrections[stream.index]
+        if packet.pts is not None:
+            packet.pts = self._ticks(packet.pts, packet, stream) + more
+        if packet.dts is not None:
+            packet.dts = self._ticks(packet.dts, packet, stream) + more
+        packet.duration = round((packet.duration or 0) * packet.time_base / stream.time_base)
+        packet.stream, packet.time_base = stream, stream.time_base
+        if packet.pts is not None:
+            self.heard[stream.index] = packet.pts + packet.duration
+        return packet
+
+    def _ticks(self, stamp: int, packet: Any, stream: Any) -> int:
+        """The time of a packet in the time base of the first file's stream."""
+        return round((stamp * packet.time_base + self.shift) / stream.time_base)
+
+    def _correction(self, packet: Any, stream: Any) -> int:
+        """Samples from a file's first sound to where the sound of the file before it ended.
+
+        Many a file says only to the millisecond when its sound begins.
+        """
+        end = self.heard.get(stream.index)
+        if end is None or packet.pts is None or stream.type != "audio":
+            return 0
+        if stream.time_base != Fraction(1, stream.codec_context.sample_rate or 1):
+            return 0  # a clock that does not count samples
+        gap = end - self._ticks(packet.pts, packet, stream)
+        return gap if abs(gap) * stream.time_base <= _SEAM else 0
