@@ -56,6 +56,10 @@ _SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "--mask": ("output.mask", {"metavar": "FILE", "help": "masks as lossless video"}),
     "--model": ("model.name", {"metavar": "NAME|PATH", "help": "shipped model or weights"}),
     "--device": ("model.device", {"metavar": "DEVICE", "help": "auto, cpu, gpu or gpu:N"}),
+    "--hwaccel": (
+        "source.hwaccel",
+        {"metavar": "DEVICE", "help": "decode by auto, none, cuda, vaapi, videotoolbox, qsv"},
+    ),
     "--every": (
         "sample.every",
         {"metavar": "N|auto", "help": "analyse every Nth frame, track others"},

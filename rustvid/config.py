@@ -62,6 +62,9 @@ class SourceConfig:
     max_pixels: int = option(
         150_000_000, "refuse larger pictures: a decompression bomb would fill the memory", low=1
     )
+    hwaccel: Literal["auto", "none", "cuda", "vaapi", "videotoolbox", "qsv"] = option(
+        "none", "decode a film by hardware; where it does not work, in software, and that is said"
+    )
     live: bool | None = option(
         None, "watch as a live camera; null: by the address (rtsp://, /dev/video0, ...)"
     )
@@ -284,6 +287,12 @@ class Config:
         None,
         "processes that refine; null: one per core; 0: none, refine in this one",
         low=0,
+        high=512,
+    )
+    threads: int | Literal["auto"] = option(
+        "auto",
+        "cores that decoder, network, workers and encoder share; auto: all this process may use",
+        low=1,
         high=512,
     )
     max_memory: int | None = option(

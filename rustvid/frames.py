@@ -7,12 +7,18 @@ Arrays inside are never written to: a step that changes pixels makes new ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+LUMA_OF_RED_BLUE = {  # what of them is in Y: ITU-R BT.601, BT.709, BT.2020
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
 
 
 class _WhenRead:
@@ -44,6 +50,7 @@ class Picture:
     full_range: True if Y runs over all codes, False if 16–235 (at 8 bits)
     rotation: how many quarter turns counter-clockwise make the picture upright (0–3)
     pixel_aspect: width / height of one pixel
+    frame: the encoder's own, of which the planes are views, where it was made to be drawn on
     """
 
     planes: tuple[NDArray[Any], ...]
@@ -55,6 +62,7 @@ class Picture:
     full_range: bool
     rotation: int = 0
     pixel_aspect: Fraction = Fraction(1)
+    frame: Any = field(default=None, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:

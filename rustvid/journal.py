@@ -30,6 +30,7 @@ _FREE = frozenset(
         "input",
         "source.join",  # its files are compared
         "workers",
+        "threads",
         "max_memory",
         "output.path",
         "output.csv",

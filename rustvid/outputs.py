@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rustvid.budget import threads_of
 from rustvid.config import Config, OutputConfig
 from rustvid.errors import RustVidError
 from rustvid.frames import Measured, Picture
@@ -23,7 +24,8 @@ from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
 from rustvid.video.encoded import Tap, Unwritten
 from rustvid.video.pieces import Join, join
-from rustvid.video.sink import Sink, Template, mask_picture
+from rustvid.video.planes import canvas, mask_picture
+from rustvid.video.sink import Sink, Template
 from rustvid.video.source import Source
 
 
@@ -89,7 +91,8 @@ class Outputs:
         if self._video or self._show:
             with _stopwatch(self._summary.stages, "render"):
                 text = caption(result)
-                drawn = render(picture, stored, result.evidence, text, self._config.render)
+                settings = self._config.render
+                drawn = render(picture, stored, result.evidence, text, settings, canvas)
         if self._video:
             with _stopwatch(self._summary.stages, "encode"):
                 self._video.write(drawn, result.frame)
@@ -182,8 +185,9 @@ class Outputs:
     ) -> Sink | None:
         if path is None:
             return None
-        part = self._work.part(path)
-        return stack.enter_context(open_sink(path, template, config, part, taps))
+        sink = open_sink(path, template, config, self._work.part(path), taps)
+        sink.threads = threads_of(self._config).encode
+        return stack.enter_context(sink)
 
 
 @contextmanager

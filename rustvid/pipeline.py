@@ -7,7 +7,6 @@ thread              one network pass        processes                     thread
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from typing import Protocol, TypeVar
 import cv2
 import numpy as np
 
+from rustvid.budget import size_pool, threads_of
 from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import OutOfMemory, RustVidError, SourceCutShort, UsageError
 from rustvid.frames import Frame, Localised, Measured, Refined
@@ -206,7 +206,7 @@ def opened(
         source = stack.enter_context(
             open_source(str(config.input), model.size, config.source, asked_to_stop)
         )
-        source.begin = begin
+        source.begin, source.threads = begin, threads_of(config).decode
         origin = begin.origin if begin else None
         chosen = sampled(
             source.frames(),
@@ -246,7 +246,7 @@ def engine_of(
         stack.enter_context(_opencv_threads(1))
         config = replace(config, refine=refinement(config, model))
         work = partial(refine, config=config.refine)
-        workers = worker_count(config)
+        workers = threads_of(config).workers
         check_descriptors(workers)
         summary.warnings += check_shared_memory(workers, config.refine.size)
         plan = plan or plan_of(_demand(config, model, None), workers, config.model.batch)
@@ -259,7 +259,7 @@ def engine_of(
 def plan_for(config: Config, model: Network | None, summary: Summary) -> Plan:
     """How much may be in flight, by the film's pictures and the memory there is."""
     if is_live(str(config.input), config.source):  # it is opened once, and not to look
-        return plan_of(_demand(config, model, None), worker_count(config), config.model.batch)
+        return plan_of(_demand(config, model, None), threads_of(config).workers, config.model.batch)
     with open_source(str(config.input), (1, 1), config.source) as source:
         demand = _demand(config, model, source.info)
     plan, warnings = planned(demand, limit_of(config.max_memory))
@@ -276,7 +276,7 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
         pixels=info.width * info.height if info else 0,
         seen=width * height,
         every=every if config.sample.rate is None else _USUAL_GAP,
-        workers=worker_count(replace(config, refine=refinement(config, model))),
+        workers=threads_of(replace(config, refine=refinement(config, model))).workers,
         batch=model.batch if model else config.model.batch,
         batch_fixed=model is not None,
     )
@@ -284,6 +284,7 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
 
 def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:
     """The network of a configuration, ready to be shared by several runs."""
+    size_pool(threads_of(config).network)
     return Model(config.model, config.localise.score, shapes)
 
 
@@ -310,15 +311,6 @@ def _task(localised: Localised) -> Task[Localised]:
     if localised.evidence is None:
         return Task(localised, None)
     return Task(localised, (localised.frame.image, localised.evidence))
-
-
-def worker_count(config: Config) -> int:
-    """Worker processes: as asked; else one per core where there is a CRF to compute."""
-    if config.workers is not None:
-        return config.workers
-    if config.refine.method in ("threshold", "student"):
-        return 0  # a millisecond's work: not worth a process
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def timed(items: Iterable[T], busy: dict[str, float], stage: str) -> Iterator[T]:

@@ -10,7 +10,7 @@ sample alone, bit for bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.config import RenderConfig
-from rustvid.frames import Picture
+from rustvid.frames import LUMA_OF_RED_BLUE, Picture
 
 Codes = NDArray[Any]  # (h, w) uint8; OpenCV's stubs promise no dtype
 
@@ -31,22 +31,40 @@ _BOX_CODE = 128  # a label's codes: up to here its dark box, above it the letter
 _LETTER_LIGHT = 0.96  # full white would glare
 _FONT = cv2.FONT_HERSHEY_SIMPLEX  # OpenCV 5 sets Rubik for it, OpenCV 4 draws its own strokes
 _FONT_CAPITAL = 22  # pixels: a capital letter's height at scale 1
-_LUMA_OF_RED_BLUE = {  # ITU-R BT.601, BT.709, BT.2020
-    "bt601": (0.299, 0.114),
-    "bt709": (0.2126, 0.0722),
-    "bt2020": (0.2627, 0.0593),
-}
 
 
 @dataclass(frozen=True)
 class _Palette:
     """What a code makes of a sample: sample * keep / 255 + ink.
 
-    keep: (256,) of the planes' dtype, 0 to 255; ink: (3, 256) of the planes' dtype, for Y, U, V
+    keeps: (256,) of the planes' dtype, 0 to 255; inks: (3, 256) of the planes' dtype, for Y, U, V
     """
 
-    keep: NDArray[Any]
-    ink: NDArray[Any]
+    keeps: NDArray[Any]
+    inks: NDArray[Any]
+
+    def over(self, part: NDArray[Any], codes: Codes, plane: int) -> NDArray[Any]:
+        """What becomes of a part of a plane (0–2: Y, U, V) under codes of its shape."""
+        kept = cv2.multiply(part, cv2.LUT(codes, self.keeps), scale=1 / 255)
+        return cv2.add(kept, cv2.LUT(codes, self.inks[plane]))
+
+
+@dataclass(frozen=True)
+class _Fade:
+    """A palette of one colour, whose opacity is the code: arithmetic is faster than tables.
+
+    colour: Y, U, V in the picture's own values
+    """
+
+    colour: tuple[float, ...]
+
+    def over(self, part: NDArray[Any], codes: Codes, plane: int) -> NDArray[Any]:
+        """As _Palette does."""
+        opacity = codes.astype(part.dtype, copy=False)
+        kept = cv2.multiply(
+            part, cv2.bitwise_not(codes).astype(part.dtype, copy=False), scale=1 / 255
+        )
+        return cv2.addWeighted(kept, 1.0, opacity, self.colour[plane] / 255, 0.0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +74,12 @@ class _Layer:
     codes: Codes
     top: int
     left: int
-    palette: _Palette
+    palette: _Palette | _Fade
+
+
+def copied(picture: Picture) -> Picture:
+    """The same picture in memory of its own."""
+    return replace(picture, planes=tuple(plane.copy() for plane in picture.planes), frame=None)
 
 
 def render(
@@ -65,18 +88,20 @@ def render(
     evidence: NDArray[np.float32] | None,
     text: str,
     config: RenderConfig,
+    copy: Callable[[Picture], Picture] = copied,
 ) -> Picture:
     """Draw the result over a picture; the input is never written to.
 
     mask: (h, w) uint8 0 or 1, as stored, of the size of the luma plane
     evidence: (any, any) float32 in [0, 1], upright; None leaves a heat map's picture as it is
     text: one line, set upright in the corner that is seen as the top left one
+    copy: makes what is drawn on; an encoder may like it in memory of its own kind
 
     In an overlay every sample outside the mask, its outline and the text's box is the decoded one.
     """
     if mask.shape != picture.shape:
         raise ValueError(f"mask: {mask.shape} pixels, must be the picture's {picture.shape}")
-    canvas = replace(picture, planes=tuple(plane.copy() for plane in picture.planes))
+    canvas = copy(picture)
     _draw(canvas, _layers(picture, np.ascontiguousarray(mask), evidence, config))
     if config.text and text.strip():
         _draw(canvas, [_label(picture, text)])
@@ -127,7 +152,7 @@ def _tint(
     stroke = outline_width(picture.shape)
     reach = stroke + 2  # how far a mask pixel can be felt, and one to spare
     colour = [int(config.color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    palette = _palette(picture, np.linspace(0, 1, 256), np.tile(colour, (256, 1)))
+    palette = _Fade(tuple(_yuv(picture, np.array([colour])).ravel()))
     for start in range(0, mask.shape[0], _STRIP):
         above = max(start - reach, 0)
         strip = mask[above : start + _STRIP + reach]
@@ -221,7 +246,7 @@ def _side_by_side(original: Picture, drawn: Picture) -> Picture:
         return np.concatenate([before, gap, after], axis)
 
     planes = (join(0, start), join(1, start >> shift), join(2, start >> shift))
-    joined = replace(original, planes=planes)
+    joined = replace(original, planes=planes, frame=None)
     half = outline_width(original.shape)
     line = np.full((across, start - size + 2 * half), 255, np.uint8)
     white = _palette(joined, np.linspace(0, 1, 256), np.ones((256, 3)))
@@ -264,7 +289,7 @@ def _gray(light: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _yuv(picture: Picture, rgb: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 3) RGB in [0, 1] to (3, n) Y, U, V in the picture's own values, not rounded."""
-    of_red, of_blue = _LUMA_OF_RED_BLUE[picture.matrix]
+    of_red, of_blue = LUMA_OF_RED_BLUE[picture.matrix]
     red, green, blue = rgb.T
     luma = of_red * red + (1 - of_red - of_blue) * green + of_blue * blue
     u, v = (blue - luma) / (2 - 2 * of_blue), (red - luma) / (2 - 2 * of_red)
@@ -279,26 +304,15 @@ def _yuv(picture: Picture, rgb: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _draw(canvas: Picture, layers: Iterable[_Layer]) -> None:
     """Write the layers, the first one lowest, into the canvas's own planes."""
-    y, u, v = canvas.planes
     for layer in layers:
-        ink_y, ink_u, ink_v = layer.palette.ink
-        _blend(layer, layer.codes, layer.top, layer.left, [(y, ink_y)])
-        coarse = _block_means(layer.codes, 1 << canvas.shift_x, 1 << canvas.shift_y)
-        top, left = layer.top >> canvas.shift_y, layer.left >> canvas.shift_x
-        _blend(layer, coarse, top, left, [(u, ink_u), (v, ink_v)])
-
-
-def _blend(
-    layer: _Layer,
-    codes: Codes,
-    top: int,
-    left: int,
-    planes_and_inks: list[tuple[NDArray[Any], NDArray[Any]]],
-) -> None:
-    keep = cv2.LUT(codes, layer.palette.keep)
-    for plane, ink in planes_and_inks:
-        part = plane[top : top + codes.shape[0], left : left + codes.shape[1]]
-        part[:] = cv2.add(cv2.multiply(part, keep, scale=1 / 255), cv2.LUT(codes, ink))
+        fine, top, left = layer.codes, layer.top, layer.left
+        coarse = _block_means(fine, 1 << canvas.shift_x, 1 << canvas.shift_y)
+        for number, plane in enumerate(canvas.planes):
+            codes = coarse if number else fine
+            if number == 1:
+                top, left = top >> canvas.shift_y, left >> canvas.shift_x
+            part = plane[top : top + codes.shape[0], left : left + codes.shape[1]]
+            part[:] = layer.palette.over(part, codes, number)
 
 
 def _block_means(codes: Codes, width: int, height: int) -> Codes:

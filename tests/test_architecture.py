@@ -20,7 +20,7 @@ LAYERS = (
     {"redact"},
     {"errors"},
     {"config", "frames", "presets", "threads"},
-    {"motion"},
+    {"motion", "budget"},
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"journal", "limits", "memory"},
     {"preflight"},

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +18,9 @@ import media
 import pytest
 
 from rustvid import cli, demo
-from rustvid.bench import machine, suite
+from rustvid.bench import machine, rounds, suite
 from rustvid.bench.compare import compare
+from rustvid.bench.measurement import Measurement
 from rustvid.bench.rounds import ChildFailed, Contestant, measured
 from rustvid.bench.suite import Plan, bench, ninety, plan_for
 from rustvid.bench.tables import report
@@ -43,6 +49,8 @@ def result(film: Path) -> dict[str, Any]:
         runs=2,
         rounds=1,
         tries=1,
+        minutes=600.0,  # on a busy machine too
+        workers=(1,),
     )
     steps: list[str] = []
     found = bench(film, plan, steps.append)
@@ -85,12 +93,14 @@ def test_every_stage_of_the_paper_and_of_the_pipeline_is_measured(result: dict[s
 def test_every_contestant_runs_the_whole_film(result: dict[str, Any], film: Path) -> None:
     raced = result["contestants"]
     assert list(raced) == [
-        *("decode", "source", "transcode", "transcode, as realtime", "null"),
+        *("decode", "source", "transcode", "transcode, as realtime", "null", "refine, 1 workers"),
         *("default, rustvid-student", "realtime, rustvid-student"),
     ]
     assert {facts["frames"] for facts in raced.values()} == {30}
     assert raced["default, rustvid-student"]["analysed_frames"] == 30
     assert raced["realtime, rustvid-student"]["analysed_frames"] == 3
+    crew = raced["refine, 1 workers"]
+    assert crew["refined_frames"] == 30 and crew["workers"] == 1
     for name in ("null", "default, rustvid-student", "realtime, rustvid-student"):
         facts = raced[name]
         assert facts["refined_frames"] == facts["analysed_frames"]  # the threshold is 0
@@ -116,13 +126,14 @@ def test_the_tables_say_it_all(result: dict[str, Any]) -> None:
         assert result["machine"]["processor"] in told
         assert "Tesla P-100" in told and "26.13" in told  # the paper's rows
         assert "Not measured: 720p, 1080p, 4K" in told
+        assert "refinement by workers" in told
     for name in (*result["contestants"], *result["stages"]):
         assert f"| {name} |" in written
 
 
 def test_which_presets_take_which_models(film: Path, tmp_path: Path) -> None:
     presets = {name: load(config_path(name), Config()) for name in ("default", "paper")}
-    found = list(suite._contestants(plan_for(presets, False, None), film, tmp_path, "film", ""))
+    found = list(suite._contestants(plan_for(presets, False), film, tmp_path, "film", ""))
     raced = {one.name: one for one in found if one.kind == "pipeline"}
     assert set(raced) == {
         *("default, rustvid-student", "default, rustseg-lite", "default, random-64"),
@@ -130,7 +141,10 @@ def test_which_presets_take_which_models(film: Path, tmp_path: Path) -> None:
     }
     # every frame with a CRF: the beginning of the film is enough
     assert raced["default, rustvid-student"].config.source.end is None
-    assert raced["paper, random-64"].config.source.end == 2
+    assert raced["paper, random-64"].config.source.end == 1
+    assert {name for name, one in raced.items() if one.once} == {
+        *("default, rustseg-lite", "default, random-64", "paper, random-64"),
+    }
     assert all(one.config.model.threshold == 0 for one in raced.values())
 
 
@@ -144,6 +158,80 @@ def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
 def test_nine_in_ten() -> None:
     assert ninety([3.0]) == 3.0
     assert ninety([float(n) for n in range(11)]) == pytest.approx(9.0)
+
+
+# --- an end in time
+
+
+class Ticking:
+    """A measurement takes a minute of a clock that stands still otherwise."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.done = 0.0, []  # type: float, list[str]
+        monkeypatch.setattr(rounds.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(rounds, "measured", self._measured)
+
+    def _measured(self, one: Contestant, *_: Any) -> Measurement:
+        self.now += 60
+        self.done.append(one.name)
+        return Measurement(frames=1, seconds=1.0)
+
+
+def a_field(*once: bool) -> list[Contestant]:
+    return [
+        Contestant(f"{number}", "decode", Config(), once=alone) for number, alone in enumerate(once)
+    ]
+
+
+def test_rounds_turn_and_those_of_one_round_do_not_come_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = Ticking(monkeypatch)
+    found = rounds.compete(a_field(False, False, True), 3, 1, tmp_path, lambda _: None)
+    assert clock.done == ["0", "1", "2", "1", "0", "0", "1"]
+    assert [len(runs) for runs in found.values()] == [3, 3, 1]
+
+
+def test_no_round_is_begun_that_would_not_end_in_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock, said = Ticking(monkeypatch), []  # type: Ticking, list[str]
+    rounds.compete(a_field(False, False, True), 9, 1, tmp_path, said.append, until=430)
+    assert clock.now == 420 and len(clock.done) == 7  # 3 minutes, 2 and 2
+    assert "3 of 9 rounds" in said[-1]
+
+
+def test_what_the_first_round_has_no_time_for_is_left_out_and_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Ticking(monkeypatch)
+    said: list[str] = []
+    found = rounds.compete(a_field(*[False] * 4), 2, 1, tmp_path, said.append, until=100)
+    assert [len(runs) for runs in found.values()] == [1, 1, 0, 0]
+    assert "3 is left out" in said[-2]
+
+
+def test_sigterm_leaves_no_folder_behind(film: Path, tmp_path: Path) -> None:
+    code = "import sys; from rustvid.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "bench", str(film), "--quick"]
+    root = Path(suite.__file__).parents[2]
+    with subprocess.Popen(
+        command, cwd=root, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            while process.poll() is None and not list(tmp_path.glob("rustvid-bench-*/job.log")):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 143
+        finally:
+            process.kill()
+    assert not list(tmp_path.glob("rustvid-bench-*"))
+
+
+def test_as_many_workers_as_there_are_cores() -> None:
+    assert [suite.crews(cores) for cores in (1, 2, 6, 16)] == [
+        *((1,), (1, 2), (1, 2, 4, 6), (1, 2, 4, 8, 16)),
+    ]
 
 
 # --- two results
@@ -206,6 +294,7 @@ def test_what_cannot_be_compared_is_said(
     [
         (["missing.mp4"], 3, "missing.mp4"),
         (["--rounds", "0"], 2, "--rounds"),
+        (["--minutes", "0.5"], 2, "--minutes"),
         (["--json", "nowhere/bench.json"], 5, "nowhere"),
         (["--compare", "a.json", "b.json"], 2, "a.json"),
     ],

@@ -15,7 +15,8 @@ import pytest
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, UsageError
 from rustvid.video import check_output, open_sink, open_source
-from rustvid.video.sink import Template, mask_picture, part_of
+from rustvid.video.planes import mask_picture
+from rustvid.video.sink import Template, part_of
 
 
 def copied(source: Path, target: Path, start: float | None = None, **wanted: Any) -> list[str]:

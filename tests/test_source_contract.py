@@ -15,7 +15,7 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.video import open_source
-from rustvid.video.planes import rgb_of
+from rustvid.video.planes import canvas, rgb_of, video_frame
 from rustvid.video.source import SourceInfo
 
 IMAGE_SIZE = (80, 60)
@@ -107,6 +107,34 @@ def test_colours_come_back_whatever_matrix_and_range(
         frame = next(iter(source.frames()))
     assert (frame.picture.matrix, frame.picture.full_range) == (matrix, full_range)
     assert np.abs(frame.image.astype(int) - media.picture(0)).max() <= 3
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
+@pytest.mark.parametrize("full_range", [False, True])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le"])
+def test_a_smaller_picture_is_neither_darker_nor_of_another_hue(
+    matrix: str, full_range: bool, pix_fmt: str, tmp_path: Path
+) -> None:
+    looks = {"pix_fmt": pix_fmt, "matrix": matrix, "full_range": full_range}
+    path = media.clip(tmp_path / "colour.mkv", frames=1, codec="ffv1", **looks)
+    with open_source(str(path), (80, 60), SourceConfig()) as source:
+        seen = next(iter(source.frames())).image.astype(float)
+    true = media.picture(0).reshape(60, 2, 80, 2, 3).mean((1, 3))
+    assert np.abs((seen - true).mean((0, 1))).max() < 1
+    assert np.abs(seen - true).mean() < 3
+
+
+def test_a_canvas_is_a_copy_that_is_encoded_as_it_is(clip: Path) -> None:
+    with open_source(str(clip), (80, 60), SourceConfig()) as source:
+        picture = next(iter(source.frames())).picture
+    before = picture.planes[0].copy()
+    drawn = canvas(picture)
+    drawn.planes[0][:] = 77
+    np.testing.assert_array_equal(picture.planes[0], before)
+    encoded = video_frame(drawn)
+    assert encoded is drawn.frame and encoded is not picture.frame
+    assert (encoded.to_ndarray()[: before.shape[0]] == 77).all()
+    assert video_frame(picture) is not video_frame(picture)  # of a decoder's, copies
 
 
 def test_untagged_video_is_taken_for_what_players_take_it() -> None:

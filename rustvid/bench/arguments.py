@@ -23,6 +23,9 @@ def add_bench(commands: Any, handler: Callable[[argparse.Namespace], int]) -> No
     bench.add_argument("--quick", action="store_true", help="one round, fewer models, 1080p alone")
     bench.add_argument("--rounds", type=int, metavar="N", help="of the race (3; with --quick 1)")
     bench.add_argument(
+        "--minutes", type=float, metavar="M", help="begin nothing more after so long (10)"
+    )
+    bench.add_argument(
         "--compare",
         nargs=2,
         metavar=("OLD.json", "NEW.json"),

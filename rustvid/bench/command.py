@@ -26,9 +26,8 @@ def command(options: argparse.Namespace, tell: Callable[[str], None]) -> tuple[s
         old, new = map(Path, options.compare)
         found = compare(old, new, options.share)
         return found.text(options.markdown), int(bool(found.slower))
-    plan = plan_for(
-        {name: load(config_path(name), Config()) for name in PRESETS}, options.quick, options.rounds
-    )
+    presets = {name: load(config_path(name), Config()) for name in PRESETS}
+    plan = plan_for(presets, options.quick, options.rounds, options.minutes)
     out = Path(options.json) if options.json else None
     if out and not out.parent.is_dir():
         raise SinkError(f"{out.parent}: no such folder for {out.name}; create it first")

@@ -16,7 +16,7 @@ import av
 import keras
 import numpy as np
 
-from rustvid.bench.measurement import Kind, Measurement, stopwatch
+from rustvid.bench.measurement import IMAGE_SIZE, Kind, Measurement, disc, stopwatch
 from rustvid.config import Config, OutputConfig, SourceConfig
 from rustvid.frames import Measured
 from rustvid.method import network
@@ -27,7 +27,6 @@ from rustvid.video import open_source
 from rustvid.video.encoders import ENCODERS, encoder_options
 from rustvid.video.sink import GROUP_SECONDS
 
-IMAGE_SIZE = (572, 572)  # of the pictures for the network ("Workflow")
 RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
 
 
@@ -43,10 +42,8 @@ class NullModel:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        rows, columns = np.mgrid[-1:1:286j, -1:1:286j]
-        disc = (rows**2 + columns**2 < 0.25).astype(np.float32)  # 20 % of the picture
         self._answers = [
-            Answer(np.ones(count, np.float32), np.stack([disc] * count))
+            Answer(np.ones(count, np.float32), np.stack([disc()] * count))
             for count in range(1, self.batch + 1)
         ]
 
@@ -68,8 +65,13 @@ def race(kind: Kind, config: Config, folder: Path) -> Measurement:
         return convert(film)
     if kind == "transcode":
         return transcode(film, folder / "transcoded.mp4", config.output)
-    output = replace(config.output, path=str(folder / "annotated.mp4"), overwrite=True)
-    return pipeline(replace(config, output=output), null=kind == "null")
+    if kind == "refine":  # nothing is drawn or encoded
+        output = replace(config.output, csv=str(folder / "table.csv"), overwrite=True)
+    else:
+        output = replace(config.output, path=str(folder / "annotated.mp4"), overwrite=True)
+    if kind == "null":
+        config = replace(config, refine=replace(config.refine, method="student"))
+    return pipeline(replace(config, output=output), null=kind != "pipeline")
 
 
 def decode(film: Path) -> Measurement:
@@ -119,11 +121,9 @@ def transcode(film: Path, out: Path, config: OutputConfig) -> Measurement:
 def pipeline(config: Config, null: bool = False) -> Measurement:
     """The pipeline as configured; the model is loaded, and has looked once, before.
 
-    null: with a network and a refinement that cost nothing
+    null: with a network that costs nothing
     """
     began = time.perf_counter()
-    if null:
-        config = replace(config, refine=replace(config.refine, method="student"))
     model = NullModel() if null else loaded(config)
     blank = np.zeros((*model.size[::-1], 3), np.uint8)
     model.look([blank] * model.batch)  # the first pass compiles

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from rustvid import demo
 from rustvid.bench import machine
 from rustvid.bench.measurement import Measurement
-from rustvid.bench.rounds import Contestant, Said, compete, measured_stages
+from rustvid.bench.rounds import Contestant, Said, compete, measured_stages, sigterm_unwinds
 from rustvid.config import Config, SourceConfig
 from rustvid.errors import SourceError, UsageError
 from rustvid.method.models import find, kind_of_file
@@ -26,6 +27,8 @@ _NOTES = {
     "transcode": "decode, encode with the same encoder, copy the sound; × transcode is the median "
     "of the ratios within each round",
     "null": "the pipeline with a network and a refinement that cost nothing",
+    "refine": "the advanced refinement alone: a network that costs nothing, no film is written; "
+    "per core is the speed over that of one worker and the number of workers",
     "threshold": "model.threshold=0, so that every frame that is looked at is refined",
     "weights": "random-64: the paper's network with 64 filters, He uniform weights; speed does not "
     "depend on their values",
@@ -43,9 +46,13 @@ class Plan:
 
     presets: configurations by name; models: names of weights beside each preset's own
     stage_models: of which networks the stages are measured
+    rounds: of the presets with their own models and of what they are compared with; the others
+        take part in the first round alone
     seconds: of synthetic film; slow_seconds: what a network of every frame with a CRF gets of it
-    sizes: of synthetic film, by name; the first one is measured wholly
+    sizes: of synthetic film, by name; the first one is measured wholly, of the others a quarter
     tries: for a measurement that other processes disturbed
+    minutes: after which nothing is begun any more; what was begun ends within two
+    workers: of the refinement alone, how many; () for none
     """
 
     presets: Mapping[str, Config]
@@ -54,21 +61,29 @@ class Plan:
     runs: int = 10
     rounds: int = 3
     seconds: float = 8.0
-    slow_seconds: float = 2.0
+    slow_seconds: float = 1.0
     sizes: Mapping[str, tuple[int, int]] = field(
         default_factory=lambda: {name: SIZES[name] for name in (HOUSE, "720p", "4K")}
     )
     tries: int = 3
+    minutes: float = 10.0
+    workers: Sequence[int] = ()
 
 
-def plan_for(presets: Mapping[str, Config], quick: bool, rounds: int | None) -> Plan:
+def plan_for(
+    presets: Mapping[str, Config],
+    quick: bool,
+    rounds: int | None = None,
+    minutes: float | None = None,
+) -> Plan:
     """The whole plan, or one round of each preset with its own model, one size, no 64 filters.
 
-    rounds: None leaves the plan's own; raises UsageError for fewer than one
+    rounds, minutes: None leaves the plan's own; raises UsageError for less than one
     """
-    if rounds is not None and rounds < 1:
-        raise UsageError(f"--rounds must be at least 1, received {rounds}")
-    plan = Plan(presets)
+    for flag, value in (("--rounds", rounds), ("--minutes", minutes)):
+        if value is not None and value < 1:
+            raise UsageError(f"{flag} must be at least 1, received {value:g}")
+    plan = Plan(presets, workers=crews(machine.cores()))
     if quick:
         plan = Plan(
             presets,
@@ -80,7 +95,12 @@ def plan_for(presets: Mapping[str, Config], quick: bool, rounds: int | None) -> 
             sizes={HOUSE: SIZES[HOUSE]},
             tries=1,
         )
-    return replace(plan, rounds=rounds or plan.rounds)
+    return replace(plan, rounds=rounds or plan.rounds, minutes=minutes or plan.minutes)
+
+
+def crews(cores: int) -> tuple[int, ...]:
+    """1, 2, 4, … and all cores: the numbers of workers that are tried."""
+    return (*(2**power for power in range(10) if 2**power < cores), cores)
 
 
 def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
@@ -89,7 +109,9 @@ def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
     film: a video file; None: synthetic ones
     Raises SourceError for a film that cannot be read, ChildFailed where a measurement fails.
     """
-    with tempfile.TemporaryDirectory(prefix="rustvid-bench-") as name:
+    until = time.monotonic() + 60 * plan.minutes
+    temporary = tempfile.TemporaryDirectory(prefix="rustvid-bench-")
+    with sigterm_unwinds(), temporary as name:
         folder = Path(name)
         films = {film.name: film} if film else dict(_synthetic(plan, folder, say))
         told = {size: described(path) for size, path in films.items()}
@@ -102,7 +124,7 @@ def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
         say("stages")
         base = replace(Config(), input=str(films[first]))
         found = measured_stages(base, _weights(plan.stage_models, folder), plan.runs, folder)
-        results = compete(contestants, plan.rounds, plan.tries, folder, say)
+        results = compete(contestants, plan.rounds, plan.tries, folder, say, until)
     return {
         "machine": machine.facts(),
         "films": told,
@@ -112,7 +134,10 @@ def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
             label: _stage(runs, found["empty"].get(label))
             for label, runs in found["seconds"].items()
         },
-        "contestants": {one.name: summarised(one, results, told) for one in contestants},
+        "contestants": {
+            one.name: summarised(one, results, told) for one in contestants if results[one.name]
+        },
+        "left_out": [one.name for one in contestants if not results[one.name]],
     }
 
 
@@ -133,7 +158,8 @@ def summarised(
     if all(run.peak_mb for run in runs):
         facts["peak_mb"] = max(run.peak_mb or 0 for run in runs)
     if ceiling := results.get(one.encoder):
-        ratios = [run.fps / top.fps for run, top in zip(runs, ceiling, strict=True)]
+        # the last round may have been cut short
+        ratios = [run.fps / top.fps for run, top in zip(runs, ceiling, strict=False)]
         facts["of_transcode"] = spread(ratios, 3)
     if one.kind in ("pipeline", "null"):
         rate = films[facts["film"]]["frames_per_second"]
@@ -162,9 +188,10 @@ def _stage(runs: list[float], empty: int | None) -> dict[str, Any]:
 
 
 def _synthetic(plan: Plan, folder: Path, say: Said) -> Iterator[tuple[str, Path]]:
-    for name, size in plan.sizes.items():
-        say(f"making {plan.seconds:g} s of synthetic film, {name}")
-        yield name, demo.write(folder / f"{name}.mp4", size=size, seconds=plan.seconds)
+    for number, (name, size) in enumerate(plan.sizes.items()):
+        seconds = plan.seconds / 4 if number else plan.seconds
+        say(f"making {seconds:g} s of synthetic film, {name}")
+        yield name, demo.write(folder / f"{name}.mp4", size=size, seconds=seconds)
 
 
 def described(film: Path) -> dict[str, Any]:
@@ -202,10 +229,12 @@ def _contestants(
             label = f"transcode{', as ' + preset if encoders else ''}{at}"
             encoders[config.output] = label
             same = replace(base, output=config.output)
-            yield Contestant(label, "transcode", same, label, tuple(told.items()))
+            facts = tuple(told.items())
+            yield Contestant(label, "transcode", same, label, facts, once=bool(size))
     if not size:
         null = replace(base, sample=Config().sample)
         yield Contestant("null", "null", null, encoders[null.output], tuple(told.items()))
+        yield from _scaling(plan, base, told)
     for preset, config in plan.presets.items():
         own = config.model.name
         names = [own] if size else dict.fromkeys([own, *plan.models])
@@ -226,7 +255,22 @@ def _contestants(
                 changed,
                 encoders[config.output],
                 tuple({**told, "preset": preset, "model": stem}.items()),
+                once=bool(size) or model != own,
             )
+
+
+def _scaling(plan: Plan, base: Config, told: dict[str, str]) -> Iterator[Contestant]:
+    """The advanced refinement alone, of every frame, by more and more workers."""
+    refined = replace(
+        base,
+        refine=replace(base.refine, method="advanced"),
+        source=replace(base.source, end=plan.slow_seconds),
+    )
+    for count in plan.workers:
+        facts = tuple({**told, "workers": count}.items())
+        yield Contestant(
+            f"refine, {count} workers", "refine", replace(refined, workers=count), facts=facts
+        )
 
 
 def _weights(models: Sequence[str], folder: Path) -> list[str]:

@@ -26,6 +26,7 @@ _RACE = (
     "peak MB",
     "real time",
 )
+_SCALING = ("workers", "frames/s", "× one worker", "per worker")
 _SIZES = ("film", "size", "rate", "preset, model", "frames/s", "real time")
 
 
@@ -36,10 +37,13 @@ def report(result: dict[str, Any], as_markdown: bool = False) -> str:
         ("machine", ("", ""), list(_machine(result)), ""),
         ("stages, each alone", _STAGES, list(_stages(result)), result["notes"]["stages"]),
         ("whole runs", _RACE, list(_race(result)), note),
+        ("refinement by workers", _SCALING, list(_scaling(result)), result["notes"]["refine"]),
         ("real time", _SIZES, list(_real_time(result)), _unmeasured(result)),
     ]
     parts = []
     for title, header, rows, caption in tables:
+        if not rows:
+            continue
         if as_markdown:
             below = f"\n\n{caption}" if caption else ""
             parts.append(f"{title}\n\n{markdown(header, rows)}{below}")
@@ -88,6 +92,14 @@ def _race(result: dict[str, Any]) -> Iterator[list[str]]:
         ]
 
 
+def _scaling(result: dict[str, Any]) -> Iterator[list[str]]:
+    crews = [facts for facts in result["contestants"].values() if "workers" in facts]
+    for facts in crews:
+        speed, count = facts["fps"]["median"], facts["workers"]
+        gain = speed / crews[0]["fps"]["median"]
+        yield [str(count), f"{speed:.2f}", f"{gain:.2f}", f"{gain / count:.2f}"]
+
+
 def _real_time(result: dict[str, Any]) -> Iterator[list[str]]:
     for name, film in result["films"].items():
         for label, facts in result["contestants"].items():
@@ -108,6 +120,7 @@ def _unmeasured(result: dict[str, Any]) -> str:
     left = [
         name for name, of in {"720p": 720, "1080p": 1080, "4K": 2160}.items() if of not in heights
     ]
+    left += result.get("left_out", [])  # for want of time
     return f"Not measured: {', '.join(left)}." if left else ""
 
 

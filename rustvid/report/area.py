@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import cv2
@@ -25,10 +24,20 @@ def enlarged(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint
         return np.zeros(shape, np.uint8)
     smooth = mask * np.uint8(255)
     if min(shape) > max(mask.shape):
-        smooth = cv2.GaussianBlur(smooth, (0, 0), 0.7).astype(np.uint8, copy=False)
+        _soften(smooth)
     smooth = cv2.resize(smooth, (width, height)).astype(np.uint8, copy=False)
     cv2.threshold(smooth, 127, 1, cv2.THRESH_BINARY, dst=smooth)
     return smooth
+
+
+def _soften(mask: NDArray[np.uint8]) -> None:
+    """Blur a mask in its place; where nothing is marked nearby, there is nothing to do."""
+    left, top, width, height = cv2.boundingRect(mask)
+    reach = 3  # pixels, more than the blur's
+    part = mask[
+        max(top - reach, 0) : top + height + reach, max(left - reach, 0) : left + width + reach
+    ]
+    part[:] = cv2.GaussianBlur(part, (0, 0), 0.7)
 
 
 def area_of(mask: NDArray[np.uint8]) -> Area:
@@ -40,14 +49,12 @@ def area_of(mask: NDArray[np.uint8]) -> Area:
     count, labels = cv2.connectedComponentsWithAlgorithm(
         mask[top : top + height, left : left + width], 8, cv2.CV_32S, cv2.CCL_BBDT
     )
-    return Area(pixels, pixels / mask.size, count - 1, int(_sizes(labels, count)[1:].max()))
+    largest = pixels if count == 2 else int(_sizes(labels, count)[1:].max())
+    return Area(pixels, pixels / mask.size, count - 1, largest)
 
 
 def _sizes(labels: NDArray[Any], count: int) -> NDArray[Any]:
     """How many pixels have each of the labels 0 … count - 1, of (h, w) int32."""
-    if count > 2**16 or labels.size > 2**24:  # more than a histogram of halves, in float32, holds
+    if count > 256 or labels.size > 2**24:  # more than a histogram of bytes, in float32, holds
         return np.bincount(labels.ravel(), minlength=count)
-    halves = labels.view(np.uint16).reshape(*labels.shape, 2)
-    low = 0 if sys.byteorder == "little" else 1  # the high one is 0: there are so few labels
-    # four times as fast as OpenCV's statistics, which also look for boxes and centroids
-    return cv2.calcHist([halves], [low], None, [count], [0, count]).ravel()
+    return cv2.calcHist([labels.astype(np.uint8)], [0], None, [count], [0, count]).ravel()

@@ -15,6 +15,7 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.redact import redacted
+from rustvid.video.hardware import best_opened
 from rustvid.video.opening import PROTOCOLS, opened
 from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
@@ -44,7 +45,8 @@ class FileSource(Source):
         self._converter = Converter(image_size)
         self._resizer = VideoReformatter()
         self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
-        self.container: Any = opened(path, protocols)
+        self.container: Any
+        self.container, self.notes = best_opened(path, protocols, config.hwaccel)
         try:
             self._stream = self._video_stream()
             self.info = self._describe()
@@ -71,6 +73,7 @@ class FileSource(Source):
     def frames(self) -> Iterator[Frame]:
         """Decode; raises SourceCutShort after the last frame of a file that ends too early."""
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.thread_count = self.threads
         self._stream.codec_context.options = {"max_pixels": str(self._config.max_pixels)}
         start, end = self.info.start, exact(self._config.end)
         begin = self.begin

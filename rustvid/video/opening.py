@@ -20,22 +20,24 @@ FORMATS = (
 PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
-def opened(path: Path | str, protocols: str = PROTOCOLS) -> Any:
+def opened(path: Path | str, protocols: str = PROTOCOLS, hwaccel: Any = None) -> Any:
     """PyAV's open input; raises SourceError.
 
     path: a Path is one local file and nothing else; a str is an address, of which the protocols
         say what it may lead to
+    hwaccel: av's HWAccel, to decode by hardware
     """
     options = {"protocol_whitelist": protocols}
+    how: dict[str, Any] = {"metadata_errors": "replace", "hwaccel": hwaccel}
     try:
         if isinstance(path, str):
-            return av.open(path, metadata_errors="replace", options=options)
+            return av.open(path, options=options, **how)
         with path.open("rb") as file:
             if is_playlist(file.read(4096)):
                 raise SourceError(f"{path}: is a list of other files; name those files themselves")
         options["format_whitelist"] = FORMATS
         # file: in front, so that no name is taken for a protocol (concat:…, subfile,…)
-        return av.open(f"file:{path}", metadata_errors="replace", options=options)
+        return av.open(f"file:{path}", options=options, **how)
     except PermissionError as exc:
         raise SourceError(f"{path}: may not be read; check its permissions") from exc
     except (av.error.FFmpegError, OSError) as exc:

@@ -5,16 +5,19 @@ A Picture's planes are views of the decoder's own memory: nothing is copied, not
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from rustvid.frames import Picture
+from rustvid.frames import LUMA_OF_RED_BLUE, Picture
 
 # ISO/IEC 23091-2 code points of the matrix coefficients, as frame.colorspace gives them
 _MATRICES = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}
@@ -65,18 +68,46 @@ class Converter:
         width, height = self._image_size
         if picture.rotation % 2:
             width, height = height, width
+        resized = (width, height) != (frame.width, frame.height)
         with self._one_at_a_time:
-            rgb = self._to_image.reformat(
-                frame,
-                width=width,
-                height=height,
-                format="rgb24",
-                src_colorspace=_SWSCALE[picture.matrix],
-                src_color_range=ColorRange.JPEG if picture.full_range else ColorRange.MPEG,
-                dst_color_range=ColorRange.JPEG,
-                threads=1,  # the decoder and the network have the other cores
-            )
-        return np.ascontiguousarray(picture.upright(rgb.to_ndarray()))
+            reduce = self._reduced if resized and not is_rgb(frame.format) else self._converted
+            rgb = reduce(frame, width, height, picture)
+        return np.ascontiguousarray(picture.upright(rgb))
+
+    def _converted(
+        self, frame: av.VideoFrame, width: int, height: int, picture: Picture
+    ) -> NDArray[np.uint8]:
+        rgb = self._to_image.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            src_colorspace=_SWSCALE[picture.matrix],
+            src_color_range=ColorRange.JPEG if picture.full_range else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,  # the decoder and the network have the other cores
+        )
+        return np.asarray(rgb.to_ndarray(), np.uint8)
+
+    def _reduced(
+        self, frame: av.VideoFrame, width: int, height: int, picture: Picture
+    ) -> NDArray[np.uint8]:
+        """First the size, then the colours: half the time, and rounded to the nearest code.
+
+        FFmpeg's own way in one go is two codes too dark on the average of a 1080p film.
+        """
+        colour_range = ColorRange.JPEG if picture.full_range else ColorRange.MPEG
+        small = self._to_image.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="yuv444p",
+            src_color_range=colour_range,
+            dst_color_range=colour_range,
+            threads=1,
+        )
+        to_rgb = _to_rgb(picture.matrix, picture.full_range)
+        return cv2.transform(cv2.merge(_views(small)), to_rgb).astype(np.uint8, copy=False)
 
     def _planar(self, frame: av.VideoFrame, wanted: str, full_range: bool) -> av.VideoFrame:
         colour_range = ColorRange.JPEG if full_range else ColorRange.MPEG
@@ -88,6 +119,24 @@ class Converter:
             dst_color_range=colour_range,
             threads=1,
         )
+
+
+@lru_cache
+def _to_rgb(matrix: str, full_range: bool) -> NDArray[np.float32]:
+    """(3, 4) float32: what makes R, G, B of Y, U, V and 1, all as codes of 8 bits."""
+    of_red, of_blue = LUMA_OF_RED_BLUE[matrix]
+    of_green = 1 - of_red - of_blue
+    black, light, colour = (0, 1.0, 1.0) if full_range else (16, 255 / 219, 255 / 224)
+    red, blue = 2 * (1 - of_red) * colour, 2 * (1 - of_blue) * colour
+    rows = np.array(
+        [
+            [light, 0, red],
+            [light, -blue * of_blue / of_green, -red * of_red / of_green],
+            [light, blue, 0],
+        ]
+    )
+    offset = -rows @ [black, 128, 128]
+    return np.column_stack([rows, offset]).astype(np.float32)
 
 
 def planar_format(pixel_format: Any) -> str:
@@ -112,13 +161,38 @@ def matrix_of(frame: av.VideoFrame) -> str:
     return _MATRICES.get(int(frame.colorspace), guess)
 
 
+def canvas(picture: Picture) -> Picture:
+    """A copy of a picture to be drawn on and then encoded without another copy."""
+    frame = _copy(picture)
+    return replace(picture, planes=_views(frame), frame=frame)
+
+
 def video_frame(picture: Picture) -> av.VideoFrame:
-    """A new frame of the picture's format that holds a copy of its planes."""
+    """A frame that holds the picture: a canvas's own, else a new one with a copy of its planes."""
+    return _copy(picture) if picture.frame is None else picture.frame
+
+
+def _copy(picture: Picture) -> av.VideoFrame:
     height, width = picture.shape
     frame = av.VideoFrame(width, height, picture.format)
     for target, plane in zip(_views(frame), picture.planes, strict=True):
         target[...] = plane
     return frame
+
+
+def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
+    """A mask (h, w) uint8 0 or 1, as stored, as a gray picture of 0 and 255."""
+    return Picture(
+        planes=(mask * np.uint8(255),),
+        format="gray",
+        bits=8,
+        shift_x=0,
+        shift_y=0,
+        matrix=like.matrix,
+        full_range=True,
+        rotation=like.rotation,
+        pixel_aspect=like.pixel_aspect,
+    )
 
 
 def rgb_picture(rgb: NDArray[np.uint8]) -> Picture:

@@ -16,11 +16,9 @@ from types import TracebackType
 from typing import Any
 
 import av
-import numpy as np
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
@@ -51,7 +49,10 @@ class Sink(ABC):
     """Takes pictures in order of time; a context manager.
 
     settled: pictures that are in the file, whatever happens from now on
+    threads: of the encoder, set before the first picture; 0: as many as it likes
     """
+
+    threads: int = 0
 
     def __init__(self, path: Path, part: Path | None = None) -> None:
         self.path = path
@@ -232,6 +233,7 @@ class VideoSink(Sink):
         context = stream.codec_context
         stream.height, stream.width = picture.shape
         stream.pix_fmt = self._pixel_format(picture, context)
+        context.thread_count = self.threads
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
         longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
@@ -350,18 +352,3 @@ class VideoSink(Sink):
     def _last_packets(self) -> list[Any]:
         """What the encoder still holds."""
         return list(self._video.encode(None))
-
-
-def mask_picture(mask: NDArray[np.uint8], like: Picture) -> Picture:
-    """A mask (h, w) uint8 0 or 1, as stored, as a gray picture of 0 and 255."""
-    return Picture(
-        planes=(mask * np.uint8(255),),
-        format="gray",
-        bits=8,
-        shift_x=0,
-        shift_y=0,
-        matrix=like.matrix,
-        full_range=True,
-        rotation=like.rotation,
-        pixel_aspect=like.pixel_aspect,
-    )

@@ -64,10 +64,12 @@ class Source(ABC):
     damaged_packets: how many could not be decoded so far
     notes: what was odd, for people, once all frames are read
     begin: set before `frames` is called, it leaves out the frames before; indices are the same
+    threads: of the decoder, set likewise; 0: as many as FFmpeg likes
     """
 
     info: SourceInfo
     begin: Begin | None = None
+    threads: int = 0
     companions: Sequence[Any] = ()
     container: Any | None = None
     damaged_packets: int = 0

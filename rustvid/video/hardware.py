@@ -1,0 +1,51 @@
+"""Decoding by hardware, where there is some that takes this very film; else in software, and said.
+
+Whether a device takes a film shows only when it has decoded a picture of it: FFmpeg would go on in
+software without a word.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+
+from rustvid.errors import SourceError
+from rustvid.video.opening import opened
+
+DEVICES = ("cuda", "vaapi", "videotoolbox", "qsv")
+
+
+def best_opened(path: Path | str, protocols: str, asked: str) -> tuple[Any, list[str]]:
+    """PyAV's open input, and what is to be said of how it is decoded.
+
+    asked: "none", a device, or "auto" for the first of those that FFmpeg was built with
+    Raises SourceError where it cannot be opened at all.
+    """
+    if asked == "none":
+        return opened(path, protocols), []
+    built = hwdevices_available()
+    tried = []
+    for device in [one for one in DEVICES if one in built] if asked == "auto" else [asked]:
+        problem = _problem(path, protocols, device) if device in built else "is not in this FFmpeg"
+        if not problem:
+            return opened(path, protocols, HWAccel(device)), [f"decoded by hardware: {device}"]
+        tried.append(f"{device} {problem}")
+    why = "; ".join(tried) or "this FFmpeg knows no such device"
+    return opened(path, protocols), [f"source.hwaccel {asked}: {why}; decoded in software"]
+
+
+def _problem(path: Path | str, protocols: str, device: str) -> str:
+    """Why a device cannot decode the film; "" if it has decoded a picture of it."""
+    try:
+        with opened(path, protocols, HWAccel(device, allow_software_fallback=False)) as container:
+            stream = container.streams.video[0]
+            there = next(container.decode(stream), None)
+            return "" if there and stream.codec_context.is_hwaccel else "does not decode it"
+    except (av.error.FFmpegError, SourceError, OSError, RuntimeError, NotImplementedError) as exc:
+        cause = exc.__cause__ or exc
+        return f"does not work ({getattr(cause, 'strerror', None) or cause})"
+    except IndexError:
+        return "was not tried: there is no video"
