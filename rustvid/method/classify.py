@@ -174,7 +174,7 @@ def _cpu_has_bfloat16() -> bool:
 def _gpus() -> list[str]:
     try:
         return list(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # what JAX says where there is none
+    except (RuntimeError, AttributeError):  # JAX where there is none; on PyTorch Keras cannot list
         return []
 
 
