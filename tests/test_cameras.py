@@ -411,9 +411,11 @@ def test_the_command_line_refuses_a_file_of_cameras_in_one_line(
 def test_the_network_is_compiled_for_each_number_of_pictures(monkeypatch: Any) -> None:
     """One picture alone is not padded to the batch of all cameras."""
     from rustvid.method.classify import Model
+    from rustvid.method.tiles import Grid
 
     model = Model.__new__(Model)
     model.batch, model._shapes, model.device, model.seconds = 4, [1, 2, 4], None, 0.0
+    model.kind, model._grid = "classifier", Grid(1, 1, 8, 8)
     seen: list[int] = []
 
     class Inner:

@@ -169,6 +169,8 @@ def test_every_shortcut_is_a_key_of_the_configuration() -> None:
         ("--end", "00:00:02.5", "source.end", 2.5),
         ("--view", "side-by-side", "render.view", "side-by-side"),
         ("--workers", "0", "workers", 0),
+        ("--hwaccel", "cuda", "source.hwaccel", "cuda"),
+        ("--max-memory", "2G", "max_memory", 2 * 10**9),
     ],
 )
 def test_a_shortcut_sets_its_key(
@@ -322,7 +324,7 @@ def test_help_tells_the_exit_codes_and_the_first_command(capsys: Told) -> None:
     assert "rustvid footage.mp4 --out annotated.mp4" in text
     assert (
         "0 ok, 1 failure, 2 usage or configuration, 3 input unreadable or cut short, "
-        "5 output, 6 some frames or files failed, 129, 130 and 143 interrupted"
+        "5 output, 6 some frames, files or cameras failed, 129, 130 and 143 interrupted"
     ) in text
 
 

@@ -133,7 +133,6 @@ class Copied(VideoSink):
 
     def write_packet(self, packet: Encoded) -> None:
         """Write one packet; the first one of the picture must be a key frame."""
-        self._whole = False
         with border(self.path):
             if packet.track == PICTURE:
                 info = self._template.info
@@ -144,7 +143,6 @@ class Copied(VideoSink):
                 sound = packet_of(packet, Fraction(stream.time_base), Fraction(0))
                 sound.stream = stream
                 self._copy([sound])
-        self._whole = True
 
     def _add_video(self, picture: Any) -> Any:
         copy = self._container.add_stream_from_template(picture, opaque=True)

@@ -164,13 +164,11 @@ class VideoSink(Sink):
 
     def write(self, picture: Picture, frame: Frame) -> None:
         """Encode one picture at the frame's time, after the companions read before it."""
-        self._whole = False
         with border(self.path):
             if self._container is None:
                 self._start(picture)
             self._copy(frame.companions)
             self._mux_picture(picture, frame)
-        self._whole = True
 
     def complete(self, rest: Sequence[Any]) -> None:
         """Write what is left and close."""
@@ -306,8 +304,9 @@ class VideoSink(Sink):
         try:
             for ready in bit_stream.filter(packet) if bit_stream else [packet]:
                 ready.stream = target
-                self._container.mux(ready)
+                self._mux(ready)
         except (av.error.ArgumentError, av.error.InvalidDataError):  # times that run backwards
+            self._whole = True  # it was refused, not half written
             self._warn(f"{target.type} stream: damaged packets are left out")
 
     def _mux_picture(self, picture: Picture, frame: Frame) -> None:
@@ -332,10 +331,15 @@ class VideoSink(Sink):
             if packet.is_keyframe and self._muxed:
                 settles = now + 2 * _WAIT_SECONDS + _SETTLES.get(self._format, 0.0)
                 self._ended_groups.append((self._muxed, settles))
-            self._container.mux(packet)
+            self._mux(packet)
             self._muxed += 1
             while self._ended_groups and now >= self._ended_groups[0][1]:
                 self.settled = self._ended_groups.pop(0)[0]
+
+    def _mux(self, packet: Any) -> None:
+        self._whole = False
+        self._container.mux(packet)
+        self._whole = True
 
     def _close(self) -> None:
         """Flush the encoder and close; the file is closed whatever fails on the way."""
