@@ -17,7 +17,7 @@ from rustvid.config import Config
 from rustvid.errors import RustVidError
 
 MB = 1_000_000
-# Measured (benchmarks/README.md): resident, at the peak
+# Set from resident peaks at 320x180, not yet checked above 720p: `benchmarks/memory.py --plan`
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
 _WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
 _PER_INPUT_PIXEL = 320  # bytes of activations for each pixel that the network sees in one pass
