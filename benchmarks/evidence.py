@@ -30,6 +30,7 @@ from rustvid.errors import UsageError
 from rustvid.method import localise, network
 from rustvid.method.models import find, kind_of, read_weights
 from rustvid.method.refine.threshold import dynamic_threshold
+from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.training import masks, metrics, tables
 from rustvid.training.examples import HALVES, Example, ExampleSet
 
@@ -67,7 +68,7 @@ class Classifier:
 
     def maps(self, example: Example) -> Maps:
         """All kinds of evidence for one picture, from one pass."""
-        side = (network.INPUT_SIZE, network.INPUT_SIZE)
+        side = (CLASSIFIER_SIZE, CLASSIFIER_SIZE)
         picture = cv2.resize(example.image, side, interpolation=cv2.INTER_AREA)
         features = np.asarray(
             self._features.predict_on_batch(picture[None].astype(np.float32) / 127.5 - 1)

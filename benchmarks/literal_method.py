@@ -23,12 +23,13 @@ from rustvid.bench.suite import described, spread
 from rustvid.config import Config, apply
 from rustvid.frames import Measured
 from rustvid.method import network
-from rustvid.method.classify import Model
+from rustvid.method.model import Model
 from rustvid.method.models import find, read_weights
 from rustvid.method.refine import refine
+from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.pipeline import run
 
-SIZE = network.INPUT_SIZE
+SIZE = CLASSIFIER_SIZE
 OURS = (
     *("model.name=rustseg-lite", "model.threshold=0", "sample.every=1", "localise.score=sigmoid"),
     *("refine.method=advanced", "refine.size=572", "refine.iterations=10"),

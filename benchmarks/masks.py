@@ -20,7 +20,7 @@ import machine
 sys.path.insert(0, str(machine.ROOT))
 
 from rustvid.config import Config, apply, load
-from rustvid.method.classify import Model
+from rustvid.method.model import Model
 from rustvid.presets import config_path
 from rustvid.training import masks, tables
 from rustvid.training.examples import HALVES, ExampleSet

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rustvid import __version__
 from rustvid.bench.arguments import add_bench
+from rustvid.chatter import ask_for_quiet, silenced
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
 from rustvid.presets import config_path
@@ -468,25 +469,11 @@ def _open_standard_streams() -> None:
 
 @contextmanager
 def _library_chatter(wanted: bool) -> Iterator[None]:
-    """Keep TensorFlow's and the encoders' start-up lines from stderr, unless they are wanted.
-
-    TensorFlow writes some of them before any of its settings is read: only the file
-    descriptor itself stops those.
-    """
-    if wanted:
+    """Keep what libraries say while they load from stderr, unless it is wanted."""
+    if not wanted:
+        ask_for_quiet()
+    with silenced():
         yield
-        return
-    for name, value in (("TF_CPP_MIN_LOG_LEVEL", "3"), ("SVT_LOG", "1")):
-        os.environ.setdefault(name, value)
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -124,6 +124,11 @@ class ModelConfig:
         "auto", "arithmetic of the network; auto: bfloat16 where the processor has it"
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
+    engine: Literal["auto", "litert", "keras"] = option(
+        "auto",
+        "what computes the network; auto: litert on a processor in float32 (half the time, and "
+        "TensorFlow loads only once), else keras",
+    )
     size: int | None = option(
         None, "a student sees size x size pixels, a multiple of 32; null: 448", low=32, high=4096
     )

@@ -24,9 +24,11 @@ from rustvid.errors import OutOfMemory, RustVidError, SourceCutShort, UsageError
 from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
 from rustvid.memory import Demand, Plan, limit_of, plan_of, planned
-from rustvid.method.classify import Model, Network, classify, grid_of
+from rustvid.method.classify import Network, classify
+from rustvid.method.model import Model
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
+from rustvid.method.sizes import grid_of
 from rustvid.method.trust import trust
 from rustvid.outputs import Outputs
 from rustvid.preflight import paths_of, preflight
@@ -284,8 +286,9 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
 
 def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:
     """The network of a configuration, ready to be shared by several runs."""
-    size_pool(threads_of(config).network)
-    return Model(config.model, config.localise.score, shapes)
+    threads = threads_of(config).network
+    size_pool(threads)
+    return Model(config.model, config.localise.score, shapes, threads)
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:

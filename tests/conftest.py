@@ -16,6 +16,14 @@ GRACE = 5.0  # seconds an ending process has to be gone
 SHARED_MEMORY = Path("/dev/shm")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Networks that tests compile are kept for the session, not in the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The team's data beside the repository; a test that asks for it is skipped without it."""

@@ -410,12 +410,10 @@ def test_the_command_line_refuses_a_file_of_cameras_in_one_line(
 
 def test_the_network_is_compiled_for_each_number_of_pictures(monkeypatch: Any) -> None:
     """One picture alone is not padded to the batch of all cameras."""
-    from rustvid.method.classify import Model
-    from rustvid.method.tiles import Grid
+    from rustvid.method.framework import KerasNetwork
 
-    model = Model.__new__(Model)
-    model.batch, model._shapes, model.device, model.seconds = 4, [1, 2, 4], None, 0.0
-    model.kind, model._grid = "classifier", Grid(1, 1, 8, 8)
+    network = KerasNetwork.__new__(KerasNetwork)
+    network._shapes, network._device = [1, 2, 4], None
     seen: list[int] = []
 
     class Inner:
@@ -423,8 +421,7 @@ def test_the_network_is_compiled_for_each_number_of_pictures(monkeypatch: Any) -
             seen.append(len(stack))
             return {"probability": np.zeros(len(stack)), "evidence": np.zeros((len(stack), 2, 2))}
 
-    model._network = Inner()
-    picture = np.zeros((8, 8, 3), np.uint8)
+    network._model = Inner()
     for count in (1, 2, 3, 4):
-        assert len(model.look([picture] * count).probability) == count
+        assert len(network(np.zeros((count, 8, 8, 3), np.uint8)).probability) == count
     assert seen == [1, 2, 4, 4]

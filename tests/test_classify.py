@@ -1,4 +1,4 @@
-"""Pictures in, answers out: batches, precision, devices, and the stream of frames."""
+"""The stream of frames through the network: each once, in order, in whole batches."""
 
 from __future__ import annotations
 
@@ -11,105 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rustvid.config import ModelConfig
-from rustvid.errors import ModelError, SourceCutShort, UsageError
+from rustvid.errors import SourceCutShort
 from rustvid.frames import Frame, Picture
-from rustvid.method import classify as module
-from rustvid.method.classify import Answer, Model, classify
-from rustvid.method.models import find, shipped
+from rustvid.method.classify import Answer, classify
 
 Image = NDArray[np.uint8]
-
-
-# --- the model
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return Model(ModelConfig(name="rustseg-lite", precision="float32", device="cpu", batch=2))
-
-
-def photo(seed: int) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (572, 572, 3), np.uint8)
-
-
-def test_a_short_batch_is_padded_for_the_network_and_sliced_for_the_caller(model: Model) -> None:
-    alone, both = model.look([photo(1)]), model.look([photo(1), photo(2)])
-    assert alone.probability.shape == (1,)
-    assert alone.evidence.shape == (1, 28, 28)
-    assert both.probability.shape == (2,)
-    np.testing.assert_allclose(alone.probability[0], both.probability[0], atol=1e-5)
-    np.testing.assert_allclose(alone.evidence[0], both.evidence[0], atol=1e-5)
-
-
-def test_answers_are_float32_between_0_and_1(model: Model) -> None:
-    answer = model.look([photo(1)])
-    for array in (answer.probability, answer.evidence):
-        assert array.dtype == np.float32
-        assert array.min() >= 0
-        assert array.max() <= 1
-
-
-def test_a_model_knows_its_name_size_file_and_busy_time(model: Model) -> None:
-    assert model.name == "rustseg-lite"
-    assert model.size == (572, 572)
-    assert model.precision == "float32"
-    assert len(model.digest) == 64
-    before = model.seconds
-    model.look([photo(1)])
-    assert model.seconds > before
-
-
-@pytest.mark.parametrize(
-    ("asked", "processor_has_it", "device", "used"),
-    [
-        ("auto", True, "cpu:0", "bfloat16"),
-        ("auto", False, "cpu:0", "float32"),
-        ("auto", True, None, "bfloat16"),
-        ("auto", True, "gpu:0", "float32"),
-        ("float32", True, "cpu:0", "float32"),
-        ("bfloat16", False, "cpu:0", "bfloat16"),
-        ("float16", True, "gpu:0", "float16"),
-    ],
-)
-def test_auto_precision_is_bfloat16_where_the_processor_has_it(
-    monkeypatch: pytest.MonkeyPatch,
-    asked: str,
-    processor_has_it: bool,
-    device: str | None,
-    used: str,
-) -> None:
-    monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: processor_has_it)
-    monkeypatch.setattr(module, "_gpus", list)
-    assert module._precision(asked, device) == used
-
-
-@pytest.mark.parametrize(
-    ("asked", "told"),
-    [
-        ("tpu", "auto, cpu, gpu or gpu:N, received 'tpu'"),
-        ("gpu:first", "received 'gpu:first'"),
-        ("auto:1", "received 'auto:1'"),
-        ("gpu", "gpu: the backend sees 0 GPUs; use auto or cpu"),
-        ("gpu:2", "gpu:2: the backend sees 0 GPUs"),
-        ("cpu:7", "cpu:7"),
-    ],
-)
-def test_a_device_that_is_not_there_is_told_at_once(
-    monkeypatch: pytest.MonkeyPatch, asked: str, told: str
-) -> None:
-    monkeypatch.setattr(module, "_gpus", list)
-    with pytest.raises(UsageError, match=f"model.device.*{told}"):
-        module._device(asked)
-
-
-def test_an_unknown_model_is_told_with_those_that_are_shipped() -> None:
-    with pytest.raises(ModelError, match=r"model rustseg-huge: .*rustseg-lite.*npz"):
-        find("rustseg-huge")
-    assert "rustseg-lite" in [path.stem for path in shipped()]
-
-
-# --- the stream
 
 
 @dataclass

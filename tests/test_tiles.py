@@ -11,7 +11,7 @@ import pytest
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
 from rustvid.method import tiles
-from rustvid.method.classify import Model
+from rustvid.method.model import Model
 
 SHAPES = [(1, 1), (2, 1), (1, 2), (3, 2), (5, 4)]
 

@@ -14,7 +14,7 @@ from keras import ops
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
 from rustvid.method import models
-from rustvid.method.classify import Model
+from rustvid.method.model import Model
 from rustvid.training import (
     batches,
     choose,

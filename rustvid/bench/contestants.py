@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import av
-import keras
 import numpy as np
 
 from rustvid.bench.measurement import IMAGE_SIZE, Kind, Measurement, disc, stopwatch
 from rustvid.config import Config, OutputConfig, SourceConfig
 from rustvid.frames import Measured
-from rustvid.method import network
-from rustvid.method.classify import Answer, Model, Network
+from rustvid.method.classify import Answer, Network
+from rustvid.method.model import Model
 from rustvid.method.models import Kind as ModelKind
 from rustvid.pipeline import run
 from rustvid.video import open_source
@@ -147,6 +146,10 @@ def loaded(config: Config) -> Network:
     """The model of a configuration; `RANDOM` weights are made where they are not there yet."""
     path = Path(config.model.name)
     if path.name == RANDOM and not path.exists():
+        import keras  # here only: it would be in every memory that is measured
+
+        from rustvid.method import network
+
         keras.utils.set_random_seed(0)
         network.save_weights(network.build(network.PAPER_FILTERS), path)  # He uniform
     return Model(config.model, config.localise.score)

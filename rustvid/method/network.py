@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from rustvid.errors import ModelError
 from rustvid.method.localise import grad_cam_plus_plus
+from rustvid.method.sizes import CLASSIFIER_SIZE
 
-INPUT_SIZE = 572  # "Workflow": input images are rescaled to 572×572
 GROWTH = (1, 2, 4, 8, 16)  # filters of the five sections over those of the first
 PAPER_FILTERS = 64
 
@@ -83,7 +83,7 @@ def build(filters: int, *, score: str = "exp", dtype: str = "float32") -> Any:
 
     (B, 572, 572, 3) float32 in [−1, 1] → {"probability": (B,), "evidence": (B, 28, 28)} float32.
     """
-    image = keras.Input((INPUT_SIZE, INPUT_SIZE, 3), name="image")
+    image = keras.Input((CLASSIFIER_SIZE, CLASSIFIER_SIZE, 3), name="image")
     features = encoder(image, filters, dtype=dtype)[-1]
     probability, heat = GradCamHead(score, name="head", dtype="float32")(features)
     return keras.Model(image, {"probability": probability, "evidence": heat}, name="rustseg")

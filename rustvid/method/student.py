@@ -18,7 +18,6 @@ from keras import layers, ops
 from rustvid.method import efficientnet
 
 STRIDE = 2  # pixels of the picture per pixel of evidence, each way
-MULTIPLE = 32  # of which the sides of the picture must be: the encoder halves five times
 WIDTHS = (96, 64, 48, 32)  # filters of the way back up, at strides 16, 8, 4 and 2
 CALM = 0.1  # the encoder's features reach ±100, and a fresh convolution expects about ±1
 

@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
-from rustvid.method import student
+from rustvid.method.sizes import STUDENT_MULTIPLE
 from rustvid.training import material
 from rustvid.training.batches import Labelled, Stock
 from rustvid.training.composites import IGNORE
@@ -71,7 +71,7 @@ def see(model: Any, image: Image) -> Floats:
     """Evidence for a photo at its own size, mean of it and its mirror image: (h, w) in [0, 1]."""
     height, width = image.shape[:2]
     scale = SEEN / (height * width) ** 0.5
-    size = [max(1, round(s * scale / student.MULTIPLE)) * student.MULTIPLE for s in (width, height)]
+    size = [max(1, round(s * scale / STUDENT_MULTIPLE)) * STUDENT_MULTIPLE for s in (width, height)]
     seen = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
     both = np.stack([seen, seen[:, ::-1]]).astype(np.float32) / 127.5 - 1
     there, mirrored = ops.convert_to_numpy(model(both, training=False)["evidence"])

@@ -13,7 +13,8 @@ import numpy as np
 
 from rustvid.config import Config
 from rustvid.errors import SinkError, UsageError
-from rustvid.method.classify import Model, Network
+from rustvid.method.classify import Network
+from rustvid.method.model import Model
 from rustvid.training import data, evaluate, masks, plots, sheets, tables
 from rustvid.training.evaluate import ClassReport
 from rustvid.training.examples import Example, ExampleSet

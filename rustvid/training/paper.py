@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from rustvid.config import ModelConfig
 from rustvid.method import network
-from rustvid.method.classify import Model
+from rustvid.method.model import Model
+from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.threads import ReadAhead
 from rustvid.training import card, checkpoint, data, evaluate, plots
 from rustvid.training.recipe import PaperConfig, TrainConfig
@@ -35,7 +36,7 @@ Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 def augmented(rng: np.random.Generator, image: data.Image, rotation: float) -> data.Image:
     """The photo (h, w, 3) uint8 RGB at 572×572, flipped both ways at random and turned by up to
     `rotation` radians; what comes in from outside is its mirror image."""
-    side = network.INPUT_SIZE
+    side = CLASSIFIER_SIZE
     seen = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     seen = seen[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
     angle = math.degrees(rng.uniform(-rotation, rotation))
@@ -85,7 +86,7 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     )
     model.optimizer.build(model.trainable_variables)
     weights = out / "rustseg.npz"
-    watch = Watch(out, held_out, config.patience, tell, LOG, network.INPUT_SIZE)
+    watch = Watch(out, held_out, config.patience, tell, LOG, CLASSIFIER_SIZE)
     _epochs(model, whole, photos, config, watch, weights)
     ready = Model(ModelConfig(name=str(weights)))
     validated = evaluate.classify(held_out, ready) if held_out else None

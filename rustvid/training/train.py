@@ -17,7 +17,8 @@ from keras import ops
 
 from rustvid.config import ModelConfig
 from rustvid.method import models, network, student
-from rustvid.method.classify import STUDENT_SIZE, Model
+from rustvid.method.model import Model
+from rustvid.method.sizes import STUDENT_SIZE
 from rustvid.training import (
     batches,
     card,

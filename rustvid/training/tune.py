@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from rustvid.config import Config, RefineConfig, as_yaml, differences
 from rustvid.errors import SinkError, UsageError
-from rustvid.method.classify import Model, Network
+from rustvid.method.classify import Network
+from rustvid.method.model import Model
 from rustvid.training import data, masks, metrics, tables
 from rustvid.training.evaluate import looks, seen
 from rustvid.training.examples import Example, ExampleSet

@@ -1,0 +1,71 @@
+"""Networks compiled for LiteRT, kept for the next run.
+
+To make one, TensorFlow has to load: seconds, and most of the memory a run takes. To read one takes
+a blink. They lie in the user's cache folder, may be deleted at any time, and are made anew where
+the weights, this code or the library that makes them are others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+
+_KEPT = 8  # networks; each about twice as large as its weights file
+_DIGEST = 32  # bytes of SHA-256 before the network itself: a damaged file is made anew
+_MAKERS = ("tensorflow", "keras")
+
+
+def compiled(key: str, make: Callable[[], bytes]) -> bytes:
+    """The network of that key; `make` makes it where it is not kept yet.
+
+    key: all that the network depends on, beside this code and the libraries
+    """
+    file = folder() / f"{_named(key)}.tflite"
+    network = _read(file)
+    if network is None:
+        network = make()
+        _keep(file, network)
+    return network
+
+
+def folder() -> Path:
+    """Where they are kept: $XDG_CACHE_HOME/rustvid, else ~/.cache/rustvid."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "rustvid"
+
+
+def _named(key: str) -> str:
+    digest = hashlib.sha256(key.encode())
+    for name in _MAKERS:
+        digest.update(f"{name} {version(name)}".encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _read(file: Path) -> bytes | None:
+    with suppress(OSError):
+        content = file.read_bytes()
+        if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
+            os.utime(file)  # the one that was used last is the last to go
+            return content[_DIGEST:]
+    return None
+
+
+def _keep(file: Path, network: bytes) -> None:
+    """Write it whole or not at all, and remove the oldest beyond a few; where nothing can be
+    written, the next run makes it again."""
+    scratch = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(hashlib.sha256(network).digest() + network)
+        scratch.replace(file)
+        kept = sorted(file.parent.glob("*.tflite"), key=lambda path: path.stat().st_mtime)
+        for old in kept[:-_KEPT]:
+            old.unlink()
+    except OSError:
+        with suppress(OSError):
+            scratch.unlink()

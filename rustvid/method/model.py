@@ -1,0 +1,159 @@
+"""A model, ready to look at pictures: how they are cut, what computes them, what comes back.
+
+What computes is LiteRT on a processor, and Keras on a GPU, on a processor that multiplies
+bfloat16 in hardware, and wherever else it is asked for. Keras and TensorFlow load only where they
+are needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rustvid import budget
+from rustvid.chatter import silenced
+from rustvid.config import ModelConfig
+from rustvid.errors import UsageError
+from rustvid.method import redness
+from rustvid.method.classify import Answer
+from rustvid.method.compiled import compiled
+from rustvid.method.models import find, kind_of_file
+from rustvid.method.sizes import grid_of
+
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either within Windows
+
+Pass = Callable[[NDArray[np.uint8]], Answer]  # (n, h, w, 3) uint8 RGB
+
+
+class Model:
+    """A network with its weights: offers what classify.Network asks for.
+
+    shapes: numbers of pictures in a pass that Keras compiles, besides `config.batch`; others are
+        padded to the next one
+    threads: that LiteRT computes with; None: one for each core
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        score: str = "exp",
+        shapes: Sequence[int] = (),
+        threads: int | None = None,
+    ) -> None:
+        path = find(config.name)
+        self.kind = kind_of_file(path)
+        self.name = config.name
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.batch = config.batch
+        self._grid = grid_of(config, self.kind)
+        self.size = self._grid.size
+        self._redness = config.redness
+        self.seconds = 0.0
+        part = self._grid.width, self._grid.height
+        self.engine = engine_of(config)
+        if self.engine == "litert":
+            self.precision = "float32"
+            self._pass = _litert(path, self.digest, score, part, threads or budget.available())
+        else:
+            self.precision, self._pass = _keras(config, path, score, part, shapes)
+
+    def look(self, images: Sequence[NDArray[np.uint8]]) -> Answer:
+        """Classify 1 to `batch` pictures (h, w, 3) uint8 RGB of this model's size."""
+        if not 0 < len(images) <= self.batch:
+            raise ValueError(f"look takes 1 to {self.batch} pictures, received {len(images)}")
+        started = time.perf_counter()
+        views = [view for image in images for view in self._grid.cut(image)]
+        starts = range(0, len(views), self.batch)
+        passes = [self._pass(np.stack(views[start : start + self.batch])) for start in starts]
+        probability = np.concatenate([found.probability for found in passes])
+        evidence = np.concatenate([found.evidence for found in passes])
+        whole = evidence.reshape(len(images), self._grid.count, *evidence.shape[1:])
+        seen = np.stack([self._grid.stitch(maps) for maps in whole])
+        if self.kind == "student":
+            pairs = zip(seen, images, strict=True)
+            seen = np.stack([redness.weighed(e, image, self._redness) for e, image in pairs])
+        self.seconds += time.perf_counter() - started
+        return Answer(probability.reshape(len(images), -1).max(axis=1), seen)
+
+
+def engine_of(config: ModelConfig) -> str:
+    """ "litert" or "keras", what "auto" means here; raises UsageError where it cannot be."""
+    kind, _, _ = config.device.partition(":")
+    if config.engine == "keras":
+        return "keras"
+    if config.engine == "litert":
+        if kind == "gpu" or config.precision not in ("auto", "float32"):
+            raise UsageError(
+                "model.engine litert computes on processors and in float32, received "
+                f"model.device {config.device} and model.precision {config.precision}; use keras"
+            )
+        return "litert"
+    if config.precision not in ("auto", "float32") or kind not in ("auto", "cpu"):
+        return "keras"
+    if config.precision == "auto" and _cpu_has_bfloat16():
+        return "keras"
+    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+        return "keras"  # somebody has chosen
+    if kind == "auto" and _gpu_may_be_there():
+        return "keras" if _gpus() else "litert"
+    return "litert"
+
+
+def _litert(path: Path, digest: str, score: str, size: tuple[int, int], threads: int) -> Pass:
+    def make() -> bytes:
+        with silenced():
+            from rustvid.method.conversion import converted
+
+            return converted(path, score, size)
+
+    from rustvid.method.litert import LiteRTNetwork
+
+    key = f"{digest} {score} {size}"
+    return LiteRTNetwork(compiled(key, make), threads)
+
+
+def _keras(
+    config: ModelConfig, path: Path, score: str, size: tuple[int, int], shapes: Sequence[int]
+) -> tuple[str, Pass]:
+    """The precision in use, and the network."""
+    with silenced():
+        from rustvid.method.framework import KerasNetwork, device_of
+
+        device = device_of(config.device)
+        precision = _precision(config.precision, device)
+        wanted = [*shapes, config.batch]
+        return precision, KerasNetwork(path, score, precision, size, wanted, device)
+
+
+def _precision(asked: str, device: str | None) -> str:
+    """auto: bfloat16 on a CPU that multiplies it in hardware, else float32."""
+    if asked != "auto":
+        return asked
+    on_gpu = (device or "").startswith("gpu") or (device is None and bool(_gpus()))
+    return "float32" if on_gpu or not _cpu_has_bfloat16() else "bfloat16"
+
+
+def _cpu_has_bfloat16() -> bool:
+    if platform.system() != "Linux":
+        return False
+    flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def _gpu_may_be_there() -> bool:
+    """Whether it is worth asking the backend, which takes seconds to load."""
+    return platform.system() != "Linux" or any(Path(path).exists() for path in _GPU_DRIVERS)
+
+
+def _gpus() -> list[str]:
+    with silenced():
+        from rustvid.method.framework import gpus
+
+        return gpus()
