@@ -20,6 +20,7 @@ MB = 1_000_000
 # Set from resident peaks at 320x180, not yet checked above 720p: `benchmarks/memory.py --plan`
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
 _WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
+_LEAN = 330 * MB  # the same of both where LiteRT reads a network that is compiled already
 _PER_INPUT_PIXEL = 320  # bytes of activations for each pixel that the network sees in one pass
 _WORKER = 130 * MB  # Python with OpenCV, and the CRF's own at 572 × 572
 _DECODER, _ENCODER = 24, 48  # pictures that they hold: references, threads, look-ahead
@@ -37,6 +38,7 @@ class Demand:
     picture: bytes of one decoded picture; pixels: of one
     seen: pixels that the network sees of one picture; every: frames from one look to the next
     workers, batch: as wished; batch_fixed: the network is loaded already
+    lean: TensorFlow does not load, and the network sees one picture after the other
     """
 
     picture: int
@@ -46,6 +48,7 @@ class Demand:
     workers: int
     batch: int
     batch_fixed: bool = False
+    lean: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,10 @@ def plan_of(demand: Demand, workers: int, batch: int, deep: int = _DEEP, tight: 
     marked = deep + 2  # frames that have been drawn on
     pictures = held * demand.picture + marked * (_MASK * demand.pixels + demand.picture)
     tracked = min(_TRACKED, (demand.every - 1) * demand.picture)
-    network = _PROCESS + _WEIGHTS + batch * demand.seen * _PER_INPUT_PIXEL
-    return Plan(workers, batch, deep, ahead, network + workers * _WORKER + pictures + tracked)
+    process = _LEAN if demand.lean else _PROCESS + _WEIGHTS
+    network = (1 if demand.lean else batch) * demand.seen * _PER_INPUT_PIXEL
+    needed = process + network + workers * _WORKER + pictures + tracked
+    return Plan(workers, batch, deep, ahead, needed)
 
 
 def _smaller(demand: Demand, strict: bool) -> Iterator[Plan]:
@@ -132,7 +137,7 @@ def _smaller(demand: Demand, strict: bool) -> Iterator[Plan]:
         yield plan_of(demand, demand.workers, batch, deep, tight)
     for workers in range(demand.workers - 1, -1, -1):
         yield plan_of(demand, workers, batch, 1, 64)
-    while strict and batch > 1 and not demand.batch_fixed:
+    while strict and batch > 1 and not (demand.batch_fixed or demand.lean):
         batch //= 2
         yield plan_of(demand, 0, batch, 1, 64)
 

@@ -25,7 +25,7 @@ from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
 from rustvid.memory import Demand, Plan, limit_of, plan_of, planned
 from rustvid.method.classify import Network, classify
-from rustvid.method.model import Model
+from rustvid.method.model import Model, loads_tensorflow
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
 from rustvid.method.sizes import grid_of
@@ -281,6 +281,7 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
         workers=threads_of(replace(config, refine=refinement(config, model))).workers,
         batch=model.batch if model else config.model.batch,
         batch_fixed=model is not None,
+        lean=model is None and not loads_tensorflow(config.model, config.localise.score),
     )
 
 

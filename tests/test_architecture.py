@@ -60,8 +60,8 @@ OWNERS = {
     "yaml": ("config.py",),
     "csv": ("report/csv.py", "training/*"),
 }
-# Who loads the heavy only where it is needed: TensorFlow is seconds, and most of the memory.
-LATE = {"cli.py", "method/model.py", "bench/contestants.py"}
+# Who loads the heavy only where it is needed: it is seconds of waiting, and most of the memory.
+LATE = {"cli.py", "method/model.py", "method/refine/kmeans.py", "bench/contestants.py"}
 LONGEST = 300  # lines of code; a rough measure, see DESIGN §5
 LONGER = {"workers.py", "demo.py", "config.py", "cli.py"}  # pages that read better whole
 

@@ -38,6 +38,7 @@ demands = st.builds(
     workers=st.integers(0, 32),
     batch=st.integers(1, 64),
     batch_fixed=st.booleans(),
+    lean=st.booleans(),
 )
 
 
@@ -49,6 +50,16 @@ def test_a_run_with_room_is_made_as_wished_and_says_nothing() -> None:
     plan, warnings = planned(HD, strict(100_000 * MB))
     assert (plan.workers, plan.batch, plan.deep, warnings) == (4, 4, 8, [])
     assert planned(HD, None) == (plan, [])
+
+
+def test_a_lean_run_takes_less_and_keeps_its_batch() -> None:
+    """One picture at a time: a smaller batch would save nothing."""
+    lean = replace(HD, lean=True)
+    assert plan_of(lean, 4, 4).needed < plan_of(HD, 4, 4).needed - 500 * MB
+    least = plan_of(lean, 0, 4, 1, 64).needed
+    assert planned(lean, strict(least))[0].batch == 4
+    with pytest.raises(RustVidError):
+        planned(lean, strict(least - 1))
 
 
 def test_frames_in_flight_go_first_then_workers_then_the_batch() -> None:

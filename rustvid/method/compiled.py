@@ -24,7 +24,7 @@ def compiled(key: str, make: Callable[[], bytes]) -> bytes:
 
     key: all that the network depends on, beside this code and the libraries
     """
-    file = folder() / f"{_named(key)}.tflite"
+    file = _file(key)
     network = _read(file)
     if network is None:
         network = make()
@@ -32,18 +32,23 @@ def compiled(key: str, make: Callable[[], bytes]) -> bytes:
     return network
 
 
+def is_kept(key: str) -> bool:
+    """Whether the network of that key is there, by its name alone."""
+    return _file(key).is_file()
+
+
 def folder() -> Path:
     """Where they are kept: $XDG_CACHE_HOME/rustvid, else ~/.cache/rustvid."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "rustvid"
 
 
-def _named(key: str) -> str:
+def _file(key: str) -> Path:
     digest = hashlib.sha256(key.encode())
     for name in _MAKERS:
         digest.update(f"{name} {version(name)}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
-    return digest.hexdigest()[:32]
+    return folder() / f"{digest.hexdigest()[:32]}.tflite"
 
 
 def _read(file: Path) -> bytes | None:

@@ -23,7 +23,7 @@ from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
 from rustvid.method import redness
 from rustvid.method.classify import Answer
-from rustvid.method.compiled import compiled
+from rustvid.method.compiled import compiled, is_kept
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.sizes import grid_of
 
@@ -50,7 +50,7 @@ class Model:
         path = find(config.name)
         self.kind = kind_of_file(path)
         self.name = config.name
-        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.digest = _digest(path)
         self.batch = config.batch
         self._grid = grid_of(config, self.kind)
         self.size = self._grid.size
@@ -106,6 +106,22 @@ def engine_of(config: ModelConfig) -> str:
     return "litert"
 
 
+def loads_tensorflow(config: ModelConfig, score: str) -> bool:
+    """Whether a model of this configuration needs Keras and TensorFlow in memory."""
+    path = find(config.name)
+    grid = grid_of(config, kind_of_file(path))
+    kept = is_kept(_key(_digest(path), score, (grid.width, grid.height)))
+    return not kept or engine_of(config) != "litert"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _key(digest: str, score: str, size: tuple[int, int]) -> str:
+    return f"{digest} {score} {size}"
+
+
 def _litert(path: Path, digest: str, score: str, size: tuple[int, int], threads: int) -> Pass:
     def make() -> bytes:
         with silenced():
@@ -115,8 +131,7 @@ def _litert(path: Path, digest: str, score: str, size: tuple[int, int], threads:
 
     from rustvid.method.litert import LiteRTNetwork
 
-    key = f"{digest} {score} {size}"
-    return LiteRTNetwork(compiled(key, make), threads)
+    return LiteRTNetwork(compiled(_key(digest, score, size), make), threads)
 
 
 def _keras(

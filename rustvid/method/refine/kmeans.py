@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 CLUSTERS = 2
 
@@ -23,6 +22,8 @@ def two_colours(image: NDArray[np.uint8], pixels: int, seed: int) -> NDArray[np.
         sample = colours[random.choice(len(colours), pixels, replace=False, shuffle=False)]
     if (sample == sample[0]).all():
         return np.zeros(image.shape[:2], np.bool_)  # there is only one colour
+    from sklearn.cluster import KMeans  # seconds to load, and a student never needs it
+
     # "generated with random centres": one start, as in the paper
     means = KMeans(CLUSTERS, init="random", n_init=1, random_state=seed).fit(sample)
     near, far = means.cluster_centers_
