@@ -36,6 +36,16 @@ C = TypeVar("C")
 
 _TEXTS = ("output.", "model.", "events.", "status.")  # sections whose shortcuts take text as it is
 
+# Packages whose versions a result may depend on.
+_REPORTED = (
+    "ai-edge-litert",
+    "av",
+    "keras",
+    "numpy",
+    "opencv-python-headless",
+    "pydensecrf2",
+    "tensorflow",
+)
 COMMANDS = ("run", "live", "demo", "models", "config", "train", "evaluate", "tune", "bench")
 
 _EPILOG = """\
@@ -423,7 +433,7 @@ def _versions() -> dict[str, str]:
     from platform import python_version
 
     found = {"rustvid": __version__, "python": python_version()}
-    for name in ("av", "keras", "numpy", "opencv-python-headless", "pydensecrf2", "tensorflow"):
+    for name in _REPORTED:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found

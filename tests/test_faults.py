@@ -593,13 +593,18 @@ def test_a_second_termination_changes_nothing_and_what_is_ignored_stays_so() -> 
 @contextmanager
 def started(*words: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
     """`rustvid …`, killed at the latest when the test leaves it."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hears} | streams
     command = [sys.executable, "-m", "rustvid", *words]
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as child:
         try:
             yield child
         finally:
             child.kill()
+
+
+def hears() -> None:
+    """Under `nohup` a SIGHUP would be ignored, by children too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_until(child: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
@@ -617,6 +622,12 @@ def has_rows(table: Path, count: int) -> Callable[[], bool]:
 def loads_the_network(child: subprocess.Popen[str]) -> bool:
     """TensorFlow's library is there: it goes on loading for seconds."""
     return b"tensorflow" in Path(f"/proc/{child.pid}/maps").read_bytes()
+
+
+@pytest.fixture
+def nothing_kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which no compiled network is kept yet: TensorFlow loads to make one."""
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("new"))}
 
 
 def awaits(child: subprocess.Popen[str], number: int) -> bool:
@@ -653,9 +664,9 @@ def test_a_signal_in_the_middle_ends_the_run_and_keeps_what_was_done(
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_while_the_network_loads_leaves_nothing(
-    number: int, code: int, clip: Path, tmp_path: Path
+    number: int, code: int, clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
 ) -> None:
-    with started(str(clip), "--out", str(tmp_path / "out.mp4")) as child:
+    with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
         wait_until(child, lambda: loads_the_network(child))
         child.send_signal(number)
         out, err = child.communicate(timeout=PATIENCE)
@@ -664,8 +675,10 @@ def test_a_signal_while_the_network_loads_leaves_nothing(
     assert names(tmp_path) == []
 
 
-def test_a_second_sigint_ends_at_once(clip: Path, tmp_path: Path) -> None:
-    with started(str(clip), "--out", str(tmp_path / "out.mp4")) as child:
+def test_a_second_sigint_ends_at_once(
+    clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
+) -> None:
+    with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
         wait_until(child, lambda: loads_the_network(child))
         child.send_signal(signal.SIGINT)
         wait_until(child, lambda: not awaits(child, signal.SIGINT))  # the first one has been noted

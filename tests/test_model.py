@@ -155,18 +155,41 @@ def test_auto_takes_litert_on_a_processor_in_float32(
     monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: bfloat16)
     monkeypatch.setattr(module, "_gpu_may_be_there", lambda: gpus > 0)
     monkeypatch.setattr(module, "_gpus", lambda: ["gpu:0"] * gpus)
-    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(module, "_backend", lambda: "tensorflow")
     config = ModelConfig()
     for assignment in assignments:
         config = apply(config, assignment)
     assert engine_of(config) == used
 
 
-def test_a_backend_that_somebody_chose_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "file", "used"),
+    [
+        ("jax", None, "keras"),
+        (None, '{"backend": "torch"}', "keras"),
+        ("tensorflow", '{"backend": "torch"}', "litert"),
+        (None, '{"floatx": "float32"}', "litert"),
+        (None, "[]", "litert"),
+        (None, "not JSON", "litert"),
+        (None, None, "litert"),
+    ],
+)
+def test_a_backend_that_somebody_chose_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    variable: str | None,
+    file: str | None,
+    used: str,
+) -> None:
     monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: False)
     monkeypatch.setattr(module, "_gpu_may_be_there", lambda: False)
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    assert engine_of(ModelConfig()) == "keras"
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    if variable:
+        monkeypatch.setenv("KERAS_BACKEND", variable)
+    if file is not None:
+        (tmp_path / "keras.json").write_text(file)
+    assert engine_of(ModelConfig()) == used
 
 
 @pytest.mark.parametrize("assignment", ["device=gpu:0", "precision=bfloat16"])

@@ -17,6 +17,7 @@ import av
 PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "av",
+    "ai-edge-litert",
     "keras",
     "numpy",
     "opencv-python-headless",

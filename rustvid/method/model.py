@@ -8,10 +8,12 @@ are needed.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +101,7 @@ def engine_of(config: ModelConfig) -> str:
         return "keras"
     if config.precision == "auto" and _cpu_has_bfloat16():
         return "keras"
-    if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
+    if _backend() != "tensorflow":
         return "keras"  # somebody has chosen
     if kind == "auto" and _gpu_may_be_there():
         return "keras" if _gpus() else "litert"
@@ -153,6 +155,15 @@ def _precision(asked: str, device: str | None) -> str:
         return asked
     on_gpu = (device or "").startswith("gpu") or (device is None and bool(_gpus()))
     return "float32" if on_gpu or not _cpu_has_bfloat16() else "bfloat16"
+
+
+def _backend() -> str:
+    """What Keras would compute with, by the places where it looks itself."""
+    home = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser())
+    chosen = os.environ.get("KERAS_BACKEND")
+    with suppress(OSError, ValueError, AttributeError):
+        chosen = chosen or json.loads((home / "keras.json").read_text("utf-8")).get("backend")
+    return chosen or "tensorflow"
 
 
 def _cpu_has_bfloat16() -> bool:
