@@ -198,6 +198,10 @@ class RefineConfig:
     iterations: int | None = option(
         None, "CRF iterations; null: the paper's 10 (advanced) or 25 (crf)", low=1, high=100
     )
+    engine: Literal["densecrf", "fast"] = option(
+        "densecrf",
+        "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
+    )
     level: float = option(0.45, "student: a pixel is corroded above this evidence", low=0, high=1)
     threshold: float | None = option(
         None,

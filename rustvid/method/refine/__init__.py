@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rustvid.config import RefineConfig
 from rustvid.method.refine import kmeans, threshold
 from rustvid.method.refine.crf import crf
+from rustvid.method.refine.fast import fast_crf
 
 ITERATIONS = {"advanced": 10, "crf": 25}  # the paper's: "Pure CRF", "K-Means + CRF (Advanced)"
 
@@ -49,7 +50,8 @@ def refine(
     if method == "kmeans":
         return (mask > 0).astype(np.uint8)
     iterations = config.iterations or ITERATIONS[method]
-    return crf(picture, mask, config.crf, iterations)
+    infer = fast_crf if config.engine == "fast" else crf
+    return infer(picture, mask, config.crf, iterations)
 
 
 def level_of(evidence: NDArray[np.float32], config: RefineConfig) -> float:

@@ -22,7 +22,7 @@ def crf(
     height, width = mask.shape
     scale = max(height, width) / PAPER_SIZE
     field = densecrf.DenseCRF2D(width, height, 2)
-    field.setUnaryEnergy(_unary(mask, config.confidence))
+    field.setUnaryEnergy(unary(mask, config.confidence))
     smooth, appear = config.smoothness_sigma_xy * scale, config.appearance_sigma_xy * scale
     field.addPairwiseGaussian(sxy=smooth, compat=config.smoothness_weight)
     field.addPairwiseBilateral(
@@ -36,7 +36,7 @@ def crf(
     return corroded
 
 
-def _unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
+def unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
     """−log p of (sound, corroded), (2, h·w) float32.
 
     Outside the mask p(corroded) is 1 − confidence; inside it goes from ½ to the confidence
