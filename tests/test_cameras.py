@@ -268,6 +268,56 @@ def test_workers_that_refine_are_shared_too(tmp_path: Path) -> None:
         assert any(float(row["area_pct"]) > 1 for row in table)
 
 
+# --- what is said
+
+
+def test_every_line_of_a_camera_begins_with_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the connection, of what is sent on and of events; and no password comes with it."""
+    caplog.set_level("INFO", "rustvid.live")
+    folder = tmp_path / "films"
+    folder.mkdir()
+    with Camera(user="me:s3cret") as gate, Camera() as tower:
+        tower.answer = 404
+        path = written(
+            tmp_path,
+            {
+                "gate": {"input": gate.url.replace("//", "//me:s3cret@")},
+                "tower": {"input": tower.url.replace("//", "//me:s3cret@")},
+            },
+            output={
+                "folder": str(folder),
+                "republish": f"rtsp://me:s3cret@127.0.0.1:{free_port()}/key",
+            },
+            events={"area": 0, "seconds": 0, "command": "false s3cret"},
+        )
+        with Fleet(path) as fleet:
+            fleet.until(lambda: fleet.count("gate", "republish_dropped") > 20, "packets given up")
+            fleet.until(lambda: "not delivered" in caplog.text, "the program's failure")
+            gate.kill()
+            fleet.until(lambda: fleet.state("gate") == "waiting", "the drop")
+            fleet.until(lambda: "tower" in caplog.text and "404" in caplog.text, "the refusal")
+    said = [record.getMessage() for record in caplog.records]
+    assert all(line.startswith(("gate: ", "tower: ")) for line in said), said
+    for words in ("connecting", "playing", "waiting", "republish to", "not delivered", "stopped"):
+        assert any(line.startswith("gate: ") and words in line for line in said), (words, said)
+    told = "\n".join([*said, *lines(fleet.summaries)])
+    assert "s3cret" not in told and "127.0.0.1" in told
+
+
+def test_the_closing_table_names_whose_a_warning_is() -> None:
+    summaries = {"gate": Summary(warnings=["low space", "no sound"]), "tower": Summary()}
+    summaries["tower"].warnings = ["low space"]
+    told = lines(summaries)
+    assert [line.split()[0] for line in told[:3]] == ["camera", "gate", "tower"]
+    assert told[3:] == [
+        "gate, tower: warning: low space",
+        "gate: warning: no sound",
+        "2 cameras, 0 failed",
+    ]
+
+
 # --- the page
 
 

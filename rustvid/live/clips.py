@@ -178,7 +178,8 @@ class Clips:
         while sum(group.bytes for group in self._waiting) > MOST_BYTES:
             gone = self._waiting.popleft()
             logging.getLogger("rustvid.live").warning(
-                "output.before %s s do not fit into %d MB of memory: %.1f s are left out",
+                "%soutput.before %s s do not fit into %d MB of memory: %.1f s are left out",
+                self._config.source.mark,
                 self._config.output.before,
                 MOST_BYTES // 1_000_000,
                 float(gone.rows[-1].time - gone.rows[0].time),

@@ -56,7 +56,7 @@ def watch(
     camera, the files are complete all the same.
     """
     paths = live_paths(config)
-    board = Board(redacted(str(config.input)))
+    board = Board(redacted(config.source.name or str(config.input)))
     with status_page(config.status, {"": board}):
         return follow(config, paths, board, asked_to_stop, progress, model, written)
 
@@ -154,11 +154,11 @@ def _drive(
 
 
 def _couriers(config: Config) -> list[Courier]:
-    made = []
-    if config.events.command:
-        made.append(Courier("events.command", program(config.events.command)))
-    if config.events.webhook:
-        made.append(Courier(host_of(config.events.webhook), webhook(config.events.webhook)))
+    made, mark = [], config.source.mark
+    if command := config.events.command:
+        made.append(Courier("events.command", program(command), mark=mark))
+    if url := config.events.webhook:
+        made.append(Courier(host_of(url), webhook(url), mark=mark))
     return made
 
 

@@ -284,4 +284,5 @@ class LiveSource(Source):
             self._say(f"{state.value}: {reason}" if reason else state.value)
 
     def _say(self, text: str) -> None:
-        logging.getLogger("rustvid.live").info("%s: %s", self._address.name, text)
+        mark = self._config.mark or f"{self._address.name}: "
+        logging.getLogger("rustvid.live").info("%s%s", mark, text)

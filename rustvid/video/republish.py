@@ -175,4 +175,5 @@ class Republisher:
         return not is_adts(sound) and holds("flv" if self._format == "flv" else "mp4", sound)
 
     def _say(self, text: str) -> None:
-        logging.getLogger("rustvid.live").info("republish to %s: %s", self._name, text)
+        log = logging.getLogger("rustvid.live")
+        log.info("%srepublish to %s: %s", self._config.mark, self._name, text)
