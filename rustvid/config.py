@@ -95,7 +95,9 @@ class SourceConfig:
         None, "live: give up after so long without a picture; null: never", low=0, kind="duration"
     )
     retry_refused: bool = option(
-        False, "live: try again also after 401, 403 and 404 (a gateway may say so while it starts)"
+        False,
+        "live: try again also after 401, 403 and 404 (a gateway may say so while it starts), and "
+        "where a device is missing or forbidden",
     )
 
     @property

@@ -19,6 +19,7 @@ import av
 from rustvid.config import SourceConfig
 from rustvid.redact import redacted
 from rustvid.video.address import Address
+from rustvid.video.device import refusal_of
 
 _ANALYSE = 1_000_000  # microseconds of stream that FFmpeg may look at before it says what it is
 _FINAL = (  # trying again would give the same
@@ -57,10 +58,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a connection is over; final: there is no use in another one; bug: one of ours."""
+    """Why a connection is over; final: there is no use in another one; bug: one of ours.
+
+    unless_seen: final, too, but where a picture came before
+    """
 
     reason: str
     final: bool = False
+    unless_seen: bool = False
     bug: BaseException | None = None
 
 
@@ -121,7 +126,7 @@ class Connection:
                 self._read(container)
             ending = Ending("the stream ended")
         except (av.error.FFmpegError, OSError) as exc:
-            ending = ending_of(exc, self._config)
+            ending = ending_of(exc, self._config, self._address.scheme)
             late = time.monotonic() - self.started >= self._config.open_timeout
             if late and not self.playing and not ending.final:
                 ending = Ending(_REASONS[-1][1])  # FFmpeg may say anything then
@@ -220,8 +225,14 @@ class _Unfit(Exception):
         self.final = final
 
 
-def ending_of(error: BaseException, config: SourceConfig) -> Ending:
+def ending_of(error: BaseException, config: SourceConfig, scheme: str = "") -> Ending:
     """Why, in words without a password, and whether to try again."""
+    refusal = refusal_of(error) if scheme == "v4l2" else None
+    if refusal:
+        again = config.retry_refused
+        return Ending(
+            refusal.reason, refusal.final and not again, refusal.unless_seen and not again
+        )
     final = isinstance(error, _NEVER) or (isinstance(error, _FINAL) and not config.retry_refused)
     for kind, words in _REASONS:
         if isinstance(error, kind):

@@ -218,7 +218,8 @@ class LiveSource(Source):
                 seen = now
             if played is not None and played > _STEADY:
                 delay = self._config.retry_first
-            if ending.final or self.health.abandoned > _MOST_ABANDONED:
+            final = ending.final or (ending.unless_seen and not self.health.read)
+            if final or self.health.abandoned > _MOST_ABANDONED:
                 return ending
             wait = random.uniform(0.8, 1.2) * delay
             patience = self._config.retry_for
