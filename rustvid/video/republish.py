@@ -33,10 +33,24 @@ FORMATS = {
     "tcp": "mpegts",
     "srt": "mpegts",
 }
+_WHOLE = "pkt_size=1316"  # bytes of a datagram: seven whole packets of MPEG-TS, as receivers expect
 _MOST_BYTES = 8_000_000  # of packets that wait
 _STEADY = 2.0  # seconds of sending after which the next drop is tried again soon
 _LAST = 1.0  # seconds at the end for the connection to close
 _TICK = 0.1
+
+
+def speaks(scheme: str) -> bool:
+    """Does FFmpeg here know this protocol? Nothing is sent to anybody."""
+    if FORMATS[scheme] != "mpegts":
+        return True  # a format of its own, that is always there
+    try:
+        av.open(f"{scheme}://", timeout=_TICK).close()
+    except av.error.ProtocolNotFoundError:
+        return False
+    except (av.error.FFmpegError, OSError, ValueError):
+        return True  # it is known: what it misses is the host
+    return True
 
 
 class Republisher:
@@ -51,6 +65,8 @@ class Republisher:
         self._url, self._config = expanded(url), config
         self._name = f"{scheme_of(url)}://{host_of(url)}"  # the path may be a secret
         self._format = FORMATS[scheme_of(url)]
+        if scheme_of(url) == "udp" and "pkt_size=" not in url:
+            self._url += ("&" if "?" in url else "?") + _WHOLE
         self._queue: deque[Encoded] = deque()
         self._bytes = 0
         self._from_key = True  # nothing before a key frame is of use
