@@ -40,7 +40,7 @@ from rustvid.frames import Measured
 from rustvid.live.board import Board
 from rustvid.live.deliver import Courier, program, webhook
 from rustvid.live.events import Events, Rule
-from rustvid.live.segments import outdated, segment_path
+from rustvid.live.recorder import outdated, segment_path
 from rustvid.live.watch import watch
 from rustvid.pipeline import process, run
 from rustvid.preflight import preflight

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
 import av
@@ -79,12 +78,7 @@ class Republisher:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop; a connection that hangs in FFmpeg is abandoned."""
         self._stop.set()
         self._thread.join(_LAST)
