@@ -20,11 +20,11 @@ from test_live import until
 from test_watch import ROOT, SLOW, _reachable, command, consistent, free_port, get, rows
 
 from rustvid.cli import main
-from rustvid.config import Config
 from rustvid.errors import ConfigError, SourceError, UsageError
 from rustvid.live.board import Board
 from rustvid.live.cameras import exit_code, lines, watch_all
 from rustvid.live.named import read_cameras
+from rustvid.live.recorder import Order
 from rustvid.method.classify import Answer
 from rustvid.report.summary import Summary
 from rustvid.threads import Turns
@@ -233,10 +233,10 @@ def test_a_bug_in_one_camera_s_run_ends_it_alone(
 
     real = watch.Segments
 
-    def buggy(source: Any, config: Config, *rest: Any) -> Any:
-        if "bad" in str(config.output.path):
+    def buggy(order: Order) -> Any:
+        if "bad" in str(order.config.output.path):
             raise ZeroDivisionError("a bug")
-        return real(source, config, *rest)
+        return real(order)
 
     monkeypatch.setattr(watch, "Segments", buggy)
     with Camera() as one, Camera() as two:
