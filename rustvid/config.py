@@ -68,6 +68,9 @@ class SourceConfig:
     live: bool | None = option(
         None, "watch as a live camera; null: by the address (rtsp://, /dev/video0, ...)"
     )
+    name: str | None = option(
+        None, "live: what the camera is called where it is shown and logged; null: its address"
+    )
     protocols: str = option(
         "rtsp rtsps rtmp rtmps http https udp srt v4l2",
         "addresses that may be opened, also by a playlist; others, file too, are refused",
@@ -92,8 +95,15 @@ class SourceConfig:
         None, "live: give up after so long without a picture; null: never", low=0, kind="duration"
     )
     retry_refused: bool = option(
-        False, "live: try again also after 401, 403 and 404 (a gateway may say so while it starts)"
+        False,
+        "live: try again also after 401, 403 and 404 (a gateway may say so while it starts), and "
+        "where a device is missing or forbidden",
     )
+
+    @property
+    def mark(self) -> str:
+        """What begins each line about a camera that has a name."""
+        return f"{self.name}: " if self.name else ""
 
 
 @dataclass(frozen=True)

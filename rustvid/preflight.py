@@ -23,7 +23,7 @@ from rustvid.video.address import address_of, expanded, is_live, scheme_of
 from rustvid.video.encoders import check_codec
 from rustvid.video.named import files_of
 from rustvid.video.photos import PHOTOS
-from rustvid.video.republish import FORMATS
+from rustvid.video.republish import FORMATS, speaks
 from rustvid.video.sink import part_of
 
 
@@ -141,6 +141,11 @@ def _check_republish(output: OutputConfig) -> None:
         raise UsageError(
             f"output.republish {url}: must be an address like rtsp://host/path, with one of "
             f"{' '.join(FORMATS)}"
+        )
+    if not speaks(scheme_of(url)):
+        raise UsageError(
+            f"output.republish {url}: FFmpeg here does not know {scheme_of(url)}; send it to "
+            "udp://, tcp:// or rtsp://"
         )
     if output.codec not in ("h264", "hevc"):
         raise UsageError(f"output.republish sends h264 or hevc, output.codec is {output.codec}")

@@ -20,11 +20,11 @@ from test_live import until
 from test_watch import ROOT, SLOW, _reachable, command, consistent, free_port, get, rows
 
 from rustvid.cli import main
-from rustvid.config import Config
 from rustvid.errors import ConfigError, SourceError, UsageError
 from rustvid.live.board import Board
 from rustvid.live.cameras import exit_code, lines, watch_all
 from rustvid.live.named import read_cameras
+from rustvid.live.recorder import Order
 from rustvid.method.classify import Answer
 from rustvid.report.summary import Summary
 from rustvid.threads import Turns
@@ -233,10 +233,10 @@ def test_a_bug_in_one_camera_s_run_ends_it_alone(
 
     real = watch.Segments
 
-    def buggy(source: Any, config: Config, *rest: Any) -> Any:
-        if "bad" in str(config.output.path):
+    def buggy(order: Order) -> Any:
+        if "bad" in str(order.config.output.path):
             raise ZeroDivisionError("a bug")
-        return real(source, config, *rest)
+        return real(order)
 
     monkeypatch.setattr(watch, "Segments", buggy)
     with Camera() as one, Camera() as two:
@@ -266,6 +266,56 @@ def test_workers_that_refine_are_shared_too(tmp_path: Path) -> None:
     for name in ("c0", "c1"):
         table = consistent(tmp_path / f"{name}.mp4")
         assert any(float(row["area_pct"]) > 1 for row in table)
+
+
+# --- what is said
+
+
+def test_every_line_of_a_camera_begins_with_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the connection, of what is sent on and of events; and no password comes with it."""
+    caplog.set_level("INFO", "rustvid.live")
+    folder = tmp_path / "films"
+    folder.mkdir()
+    with Camera(user="me:s3cret") as gate, Camera() as tower:
+        tower.answer = 404
+        path = written(
+            tmp_path,
+            {
+                "gate": {"input": gate.url.replace("//", "//me:s3cret@")},
+                "tower": {"input": tower.url.replace("//", "//me:s3cret@")},
+            },
+            output={
+                "folder": str(folder),
+                "republish": f"rtsp://me:s3cret@127.0.0.1:{free_port()}/key",
+            },
+            events={"area": 0, "seconds": 0, "command": "false s3cret"},
+        )
+        with Fleet(path) as fleet:
+            fleet.until(lambda: fleet.count("gate", "republish_dropped") > 20, "packets given up")
+            fleet.until(lambda: "not delivered" in caplog.text, "the program's failure")
+            gate.kill()
+            fleet.until(lambda: fleet.state("gate") == "waiting", "the drop")
+            fleet.until(lambda: "tower" in caplog.text and "404" in caplog.text, "the refusal")
+    said = [record.getMessage() for record in caplog.records]
+    assert all(line.startswith(("gate: ", "tower: ")) for line in said), said
+    for words in ("connecting", "playing", "waiting", "republish to", "not delivered", "stopped"):
+        assert any(line.startswith("gate: ") and words in line for line in said), (words, said)
+    told = "\n".join([*said, *lines(fleet.summaries)])
+    assert "s3cret" not in told and "127.0.0.1" in told
+
+
+def test_the_closing_table_names_whose_a_warning_is() -> None:
+    summaries = {"gate": Summary(warnings=["low space", "no sound"]), "tower": Summary()}
+    summaries["tower"].warnings = ["low space"]
+    told = lines(summaries)
+    assert [line.split()[0] for line in told[:3]] == ["camera", "gate", "tower"]
+    assert told[3:] == [
+        "gate, tower: warning: low space",
+        "gate: warning: no sound",
+        "2 cameras, 0 failed",
+    ]
 
 
 # --- the page

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import media
 import pytest
 from cameras import COUNT, Camera, Stills
@@ -22,9 +23,9 @@ from rustvid.errors import SourceError, UsageError
 from rustvid.frames import Frame
 from rustvid.redact import hide_arguments, redacted, secrets_in
 from rustvid.threads import Newest
-from rustvid.video import open_source
+from rustvid.video import connection, open_source
 from rustvid.video.address import address_of, is_live
-from rustvid.video.connection import Lag
+from rustvid.video.connection import Connection, Lag, Listener
 from rustvid.video.health import NEXT, Health, State
 from rustvid.video.live import LiveSource
 from rustvid.video.planes import rgb_of
@@ -425,6 +426,41 @@ def test_a_camera_that_falls_silent_has_stalled_and_is_connected_anew() -> None:
         after = next(frame for frame in incoming if frame.status == "reconnected")
     assert State.STALLED in states
     assert after.time - before.time >= 1 and source.health.lost > 20
+
+
+class Held:
+    """A film that falls silent: FFmpeg's timeout strikes, and a held back packet comes out."""
+
+    def __init__(self, film: Path) -> None:
+        self.now, self.asked = 0.0, 0
+        self._film = av.open(str(film))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._film, name)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        for packet in self._film.demux(*streams):
+            self.asked += 1
+            self.now += 5.01 if self.asked >= 10 else 0.04
+            yield packet
+
+
+def test_a_packet_that_was_held_back_is_no_sign_of_life(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Seen of FFmpeg: a camera that was stopped was dropped after twice the timeout."""
+    held, changed = Held(media.clip(tmp_path / "film.ts", frames=30)), threading.Event()
+    monkeypatch.setattr(connection, "_open", lambda address, config: held)
+    monkeypatch.setattr(connection, "time", held)
+    config = SourceConfig(read_timeout=5.0)
+    call = Connection(address_of("rtsp://camera/x", config), config, Listener(), changed)
+    until(lambda: call.ending is not None, "the end")
+    call.abandon(PATIENCE)
+    assert call.ending and call.ending.reason == "no data in time" and not call.ending.final
+    assert held.asked == 10
 
 
 def test_a_short_silence_is_no_drop() -> None:

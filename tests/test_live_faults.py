@@ -81,8 +81,11 @@ def test_a_camera_s_process_that_is_killed_is_taken_up_when_it_is_back(tmp_path:
     assert any(row["status"] == "reconnected" for row in whole(tmp_path, running))
 
 
-def test_a_camera_that_is_stopped_and_goes_on(tmp_path: Path) -> None:
-    """SIGSTOP: the connection stands, and nothing comes."""
+def test_a_camera_that_is_stopped_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SIGSTOP: the connection stands, and nothing comes. test_live_clock.py has the ten seconds."""
+    caplog.set_level("INFO", "rustvid.live")
     config = recording(tmp_path, read_timeout=1.0, open_timeout=2.0)
     with Process() as camera, Run(replace(config, input=camera.url)) as running:
         more(running)
@@ -90,21 +93,30 @@ def test_a_camera_that_is_stopped_and_goes_on(tmp_path: Path) -> None:
         running.until(lambda: running.count("reconnects") > 0, "the drop")
         camera.signal(signal.SIGCONT)
         more(running, 20)
+    said = [record.getMessage() for record in caplog.records]
+    at = [next(i for i, line in enumerate(said) if w in line) for w in (": stalled", ": waiting")]
+    assert at == sorted(at), said
     table = whole(tmp_path, running)
     assert any(row["status"] == "reconnected" for row in table)
     assert running.summary and running.summary.live["lost"] > 0
 
 
 def test_a_camera_that_refuses_connections_for_long(tmp_path: Path) -> None:
-    """Nobody listens on its port, for ten tries and more, at growing pauses."""
+    """Nobody listens on its port, for ten tries and more, at growing pauses; then the first works.
+
+    test_live_clock.py has the thirty seconds, and when the first try after them begins.
+    """
     config = recording(tmp_path, retry_first=0.01, retry_longest=0.05)
     with Camera() as camera, Run(replace(config, input=camera.url)) as running:
         more(running)
         camera.kill()
         before = running.count("reconnects")
         running.until(lambda: running.count("reconnects") >= before + 10, "ten tries")
+        tries, played = running.count("reconnects"), camera.connections
         camera.start()
         more(running)
+        assert running.count("reconnects") <= tries + 2, "one that was on its way, and the next"
+        assert camera.connections == played + 1
     assert any(row["status"] == "reconnected" for row in whole(tmp_path, running))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import itertools
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,7 +16,7 @@ import av
 import media
 import pytest
 from cameras import Camera, Web
-from test_live import until
+from test_live import PATIENCE, until
 from test_watch import Run, config_for, consistent, free_port, names
 
 from rustvid.config import Config, OutputConfig, SourceConfig
@@ -97,6 +100,48 @@ def test_the_annotated_video_is_sent_on_while_it_is_recorded(scheme: str, tmp_pa
     assert running.summary and running.summary.exit_code == 0
     assert len(consistent(out)) == running.summary.frames
     assert running.summary.live["republished"] >= 29
+
+
+def decoded(stream: bytes) -> list[float]:
+    """Times of the frames that somebody sees who gets this part of a stream."""
+    with av.open(io.BytesIO(stream), format="mpegts") as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def test_datagrams_hold_whole_packets_and_whoever_comes_late_sees_it_too(tmp_path: Path) -> None:
+    """Over UDP; the receiver is there first, and reads all that comes."""
+    out = tmp_path / "live.mp4"
+    got: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, Camera() as camera:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(PATIENCE)
+        config = to(f"udp://127.0.0.1:{receiver.getsockname()[1]}", out)
+        with Run(replace(config, input=camera.url)) as running:
+            while not got or running.count("republished") < 100:
+                got.append(receiver.recv(65536))
+        receiver.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                got.append(receiver.recv(65536))
+    assert all(len(data) % 188 == 0 and data[0] == 0x47 for data in got)
+    assert max(map(len, got)) <= 1316
+    assert running.summary and running.summary.exit_code == 0
+    assert len(consistent(out)) == running.summary.frames
+    all_of_it, late = decoded(b"".join(got)), decoded(b"".join(got[len(got) // 2 :]))
+    assert len(all_of_it) == running.summary.live["republished"] >= 100
+    assert all(a < b for a, b in itertools.pairwise(all_of_it))
+    assert 0 < len(late) < len(all_of_it) and set(late) <= set(all_of_it)
+
+
+def test_a_protocol_that_ffmpeg_does_not_know_here_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(republish.FORMATS, "pigeon", "mpegts")
+    with pytest.raises(UsageError, match="FFmpeg here does not know pigeon; send it to udp://"):
+        preflight(config_for("rtsp://camera/x", "output.republish=pigeon://host:9000"))
+    for known in ("udp://host:9000", "tcp://host:9000", "rtsp://host/x", "rtmp://host/x"):
+        preflight(config_for("rtsp://camera/x", f"output.republish={known}"))
 
 
 def test_who_hangs_up_is_called_again_and_the_recording_goes_on(tmp_path: Path) -> None:

@@ -30,15 +30,17 @@ import pytest
 from cameras import Camera, Web
 from fakes import ColourModel, quick
 from test_live import QUICK, until
+from test_report import result
 
 from rustvid import cli
 from rustvid.cli import main
-from rustvid.config import Config, OutputConfig
+from rustvid.config import Config, EventsConfig, OutputConfig
 from rustvid.errors import ConfigError, SinkError, SourceError, UsageError
+from rustvid.frames import Measured
 from rustvid.live.board import Board
 from rustvid.live.deliver import Courier, program, webhook
-from rustvid.live.events import Rule
-from rustvid.live.segments import outdated, segment_path
+from rustvid.live.events import Events, Rule
+from rustvid.live.recorder import outdated, segment_path
 from rustvid.live.watch import watch
 from rustvid.pipeline import process, run
 from rustvid.preflight import preflight
@@ -351,6 +353,43 @@ def test_an_event_begins_after_some_seconds_and_is_one_until_it_is_over() -> Non
     areas = [0, 5, 0, 5, 5, 5, 5, 5, 0, 5, 5, 0, 0, 0, 0, 5, 5, 5, 5]
     began = [second for second, area in enumerate(areas) if rule.begins(float(second), area)]
     assert began == [5, 17]
+
+
+def tracked(second: int, area: float, unknown: float) -> Measured:
+    """A frame of which a share is corroded, and another one is not known."""
+    measured = result(area, time=Fraction(second))
+    gaps = np.zeros((10, 10), np.uint8)
+    gaps.flat[: round(100 * unknown)] = 1
+    return replace(measured, refined=replace(measured.refined, unknown=gaps))
+
+
+def test_what_a_tracked_frame_does_not_know_ends_no_event() -> None:
+    """Else each cut, after which all is unknown until the next look, would begin a new one."""
+    told: list[str] = []
+    events = Events("gate", EventsConfig(area=1.0, seconds=2.0), told.append)
+    picture = result().frame.picture
+    known, cut = (0.2, 0.1), (0.0, 1.0)
+    for second, (area, unknown) in enumerate([known] * 4 + [cut] * 5 + [known] * 4):
+        events.see(tracked(second, area, unknown), picture, None)
+    assert events.count == len(told) == 1
+    for second in range(13, 17):  # surely clean: even with the unknown part
+        events.see(tracked(second, 0.0, 0.01), picture, None)
+    for second in range(17, 20):
+        events.see(tracked(second, *known), picture, None)
+    assert events.count == 2
+
+
+def test_the_page_plots_no_area_that_is_not_known() -> None:
+    board = Board("gate")
+    picture = result().frame.picture
+    for second, (area, unknown) in enumerate([(0.2, 0.0), (0.0, 1.0), (0.3, 0.1)]):
+        frame = tracked(second, area, unknown)
+        board.written(frame, picture, 0.0)
+    now = board.snapshot(history=True)
+    assert now.area == pytest.approx(30.0) and now.counts["written"] == 3
+    assert [area for _, area in now.history] == pytest.approx([30.0])  # all within one second
+    board.written(tracked(9, 0.0, 1.0), picture, 0.0)
+    assert board.snapshot().area == pytest.approx(30.0)
 
 
 def test_an_event_is_written_told_and_pictured(tmp_path: Path) -> None:

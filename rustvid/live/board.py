@@ -14,6 +14,7 @@ from rustvid.frames import Measured, Picture
 
 _HOUR = 3600  # seconds of history
 _RECENT = 10.0  # seconds that frames per second and latency are of
+_UNKNOWN = 0.5  # share of a frame of which nothing is known, that says nothing of its area
 _FRESH = 10.0  # seconds since the last frame that are still healthy
 
 
@@ -22,6 +23,7 @@ class Snapshot:
     """The state of a run. Times in seconds, area in per cent of the frame.
 
     state: of the connection; reason: why it is so; queues: frames that wait, by where
+    area: of the last frame of which enough is known
     """
 
     camera: str
@@ -64,14 +66,17 @@ class Board:
             self._analysed += result.analysed
             self._recent.append((time.monotonic(), now - utc))
             self._latencies.append(now - utc)
-            self._area = area
-            second = float(int(utc))
-            if self._history and self._history[-1][0] >= second:
-                last, largest = self._history[-1]
-                self._history[-1] = (last, max(largest, area))
-            else:
-                self._history.append((second, area))
+            if result.refined.unknown_share < _UNKNOWN:
+                self._note_area(float(int(utc)), area)
             self._changed.notify_all()
+
+    def _note_area(self, second: float, area: float) -> None:
+        self._area = area
+        if self._history and self._history[-1][0] >= second:
+            last, largest = self._history[-1]
+            self._history[-1] = (last, max(largest, area))
+        else:
+            self._history.append((second, area))
 
     def picture(self, after: int, timeout: float) -> tuple[int, Picture] | None:
         """The newest annotated picture and its number, if it comes `after` that one in time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from rustvid.config import Config
 from rustvid.errors import RustVidError
@@ -33,6 +34,7 @@ def watch_all(
     progress: called ten times a second; may raise RustVidError to break off
     A camera that is given up or cannot be written any more ends alone; its summary says why.
     """
+    cameras = {name: _called(name, config) for name, config in cameras.items()}
     paths = paths_of_all(cameras)
     boards = {name: Board(name) for name in cameras}
     summaries: dict[str, Summary] = {}
@@ -77,7 +79,7 @@ def exit_code(summaries: Mapping[str, Summary]) -> int:
 
 
 def lines(summaries: Mapping[str, Summary]) -> list[str]:
-    """The table of all, as a person reads it."""
+    """The table of all, as a person reads it; warnings of a camera after its name."""
     width = max(6, *map(len, summaries))
     told = [f"{'camera':{width}}  frames  corroded  dropped    lost  reconnects  peak %  "]
     for name, summary in summaries.items():
@@ -89,7 +91,21 @@ def lines(summaries: Mapping[str, Summary]) -> list[str]:
             f"{summary.error or f'{len(summary.outputs)} files'}"
         )
     failed = sum(bool(summary.error) for summary in summaries.values())
-    return [*told, f"{len(summaries)} cameras, {failed} failed"]
+    return [*told, *_warnings(summaries), f"{len(summaries)} cameras, {failed} failed"]
+
+
+def _warnings(summaries: Mapping[str, Summary]) -> list[str]:
+    """Each warning once, after the names of the cameras that it is of."""
+    owners: dict[str, list[str]] = {}
+    for name, summary in summaries.items():
+        for text in dict.fromkeys(summary.warnings):
+            owners.setdefault(text, []).append(name)
+    return [f"{', '.join(names)}: warning: {text}" for text, names in owners.items()]
+
+
+def _called(name: str, config: Config) -> Config:
+    """A camera's configuration that knows its name, for what is logged of it."""
+    return replace(config, source=replace(config.source, name=name))
 
 
 def _followed(

@@ -20,15 +20,14 @@ import numpy as np
 
 from rustvid.config import Config
 from rustvid.frames import Measured
-from rustvid.live.segments import Show, named, prune
+from rustvid.live.recorder import Order, Recorder
 from rustvid.preflight import Paths
 from rustvid.render import render
 from rustvid.report.caption import caption
 from rustvid.report.csv import LIVE_COLUMNS, CsvReport, line_of
 from rustvid.report.summary import Fact, Summary
-from rustvid.video.encoded import PICTURE, Copied, Encoded, Tap, Unwritten
+from rustvid.video.encoded import PICTURE, Copied, Encoded, Unwritten
 from rustvid.video.sink import Template, part_of
-from rustvid.video.source import Source
 from rustvid.video.times import exact
 
 MOST_BYTES = 200_000_000  # of packets that wait
@@ -57,29 +56,19 @@ class Group:
         return sum(len(packet.data) for packet in self.packets)
 
 
-class Clips:
-    """Takes results like Segments, and writes the clips; a context manager.
+class Clips(Recorder):
+    """Writes what lies around corroded frames.
 
     A clip is of whole groups of pictures, so up to a second longer on either side than asked for.
     With `output.segment` none is longer than that: another one follows it at once.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        config: Config,
-        paths: Paths,
-        summary: Summary,
-        show: Show,
-        taps: Sequence[Tap] = (),
-    ) -> None:
-        self.number = 0
-        self.current = paths  # the files that are being written
-        self._source, self._config, self._paths = source, config, paths
-        self._summary, self._show, self._taps = summary, show, taps
-        self._before = exact(config.output.before) or Fraction(0)
-        self._after = exact(config.output.after) or Fraction(0)
-        self._longest = exact(config.output.segment)
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        output = order.config.output
+        self._before = exact(output.before) or Fraction(0)
+        self._after = exact(output.after) or Fraction(0)
+        self._longest = exact(output.segment)
         self._encoder: Unwritten | None = None
         self._picture: Any = None  # the encoder's stream
         self._rows: deque[Row] = deque()  # of frames whose group is not complete
@@ -87,10 +76,6 @@ class Clips:
         self._waiting: deque[Group] = deque()  # might be before corrosion
         self._clip: _Clip | None = None
         self._until = Fraction(-1)  # time up to which is recorded
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Clips:
-        return self
 
     def __exit__(
         self,
@@ -105,15 +90,15 @@ class Clips:
     @property
     def facts(self) -> dict[str, int]:
         """Clips begun, frames in them."""
-        return {"clips": self.number, "recorded": self._summary.frames}
+        return {"clips": self.number, "recorded": self._order.summary.frames}
 
     def write(self, result: Measured) -> None:
         """Draw and encode one result; whether it is recorded shows later."""
         picture = result.frame.picture
         stored = np.ascontiguousarray(picture.stored(result.mask))
-        drawn = render(picture, stored, result.evidence, caption(result), self._config.render)
+        drawn = render(picture, stored, result.evidence, caption(result), self._order.config.render)
         frame = result.frame
-        corroded = 100 * result.area.share > self._config.events.area
+        corroded = 100 * result.area.share > self._order.config.events.area
         self._rows.append(
             Row(frame.time, frame.utc or 0.0, line_of(result), Fact.of(result), corroded)
         )
@@ -121,7 +106,7 @@ class Clips:
             self._encoder = self._encoding()
             self._stack.enter_context(self._encoder)
         self._encoder.write(drawn, frame)
-        self._show(result, drawn)
+        self._order.show(result, drawn)
 
     def finish(self) -> None:
         """Complete the clip that is open; what only waits is forgotten."""
@@ -178,8 +163,9 @@ class Clips:
         while sum(group.bytes for group in self._waiting) > MOST_BYTES:
             gone = self._waiting.popleft()
             logging.getLogger("rustvid.live").warning(
-                "output.before %s s do not fit into %d MB of memory: %.1f s are left out",
-                self._config.output.before,
+                "%soutput.before %s s do not fit into %d MB of memory: %.1f s are left out",
+                self._order.config.source.mark,
+                self._order.config.output.before,
                 MOST_BYTES // 1_000_000,
                 float(gone.rows[-1].time - gone.rows[0].time),
             )
@@ -190,11 +176,12 @@ class Clips:
         if clip and self._longest is not None and first.time - clip.start >= self._longest:
             self._end_clip()
         if self._clip is None:
-            self.number += 1
-            self.current = named(self._paths, first.utc, self.number)
-            info = replace(self._source.info, start=first.time)
-            template = Template(info, None, self._source.companions)
-            self._clip = _Clip(self.current, template, self._config, self._summary, self._picture)
+            self._name_next(first.utc)
+            info = replace(self._order.source.info, start=first.time)
+            template = Template(info, None, self._order.source.companions)
+            self._clip = _Clip(
+                self.current, template, self._order.config, self._order.summary, self._picture
+            )
         self._clip.write(group)
 
     def _end_clip(self) -> None:
@@ -203,49 +190,36 @@ class Clips:
         clip, self._clip = self._clip, None
         with clip:
             clip.finish()
-        prune(self._paths, self._config.output, clip.ended)
+        self._prune(clip.ended)
 
     def _encoding(self) -> Unwritten:
-        assert self._paths.video
-        template = Template(self._source.info, None, self._source.companions)
-        taps = (self, *self._taps)
-        return Unwritten(self._paths.video, template, self._config.output, taps)
+        assert self._order.paths.video
+        template = Template(self._order.source.info, None, self._order.source.companions)
+        taps = (self, *self._order.taps)
+        return Unwritten(self._order.paths.video, template, self._order.config.output, taps)
 
 
-class _Clip:
+class _Clip(ExitStack):
     """One clip and its table, which is never ahead of it; a context manager."""
 
     def __init__(
         self, paths: Paths, template: Template, config: Config, summary: Summary, picture: Any
     ) -> None:
+        super().__init__()
         assert paths.video
         self.start, self.ended = template.info.start, 0.0
         self._paths, self._summary = paths, summary
         self._rows: deque[Row] = deque()
         self._settled = 0
-        self._stack = ExitStack()
         self._csv: CsvReport | None = None
         if paths.csv:
-            self._csv = self._stack.enter_context(
-                CsvReport(paths.csv, part_of(paths.csv), LIVE_COLUMNS)
-            )
+            self._csv = self.enter_context(CsvReport(paths.csv, part_of(paths.csv), LIVE_COLUMNS))
         try:
             self._film = Copied(paths.video, template, config.output, picture)
         except BaseException:
-            self._stack.close()
+            self.close()
             raise
-        self._stack.enter_context(self._film)
-
-    def __enter__(self) -> _Clip:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        self.enter_context(self._film)
 
     def write(self, group: Group) -> None:
         """Write a group; its rows follow when its pictures are in the file for good."""

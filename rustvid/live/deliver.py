@@ -13,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from types import TracebackType
 from urllib.parse import unquote, urlsplit
 
 from rustvid.redact import redacted
@@ -40,14 +39,19 @@ class Courier:
     """Delivers texts one by one from a thread of its own; a context manager.
 
     deliver(text, stopped): one try, raises NotDelivered; a failed one is repeated with growing
-    pauses. What does not get through is said in the log, and counted in `lost`.
+    pauses. What does not get through is said in the log, after `mark`, and counted in `lost`.
     """
 
     def __init__(
-        self, name: str, deliver: Callable[[str, Callable[[], bool]], None], first: float = _FIRST
+        self,
+        name: str,
+        deliver: Callable[[str, Callable[[], bool]], None],
+        first: float = _FIRST,
+        mark: str = "",
     ) -> None:
         self.delivered = self.lost = 0
         self._name, self._deliver, self._first = redacted(name), deliver, first
+        self._mark = mark
         self._queue: queue.Queue[str] = queue.Queue(_MOST)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="rustvid-courier", daemon=True)
@@ -56,12 +60,7 @@ class Courier:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join(_LAST)
         for _ in range(self._queue.qsize()):
@@ -101,7 +100,7 @@ class Courier:
     def _give_up(self, why: str) -> None:
         self.lost += 1
         logging.getLogger("rustvid.live").warning(
-            "an event was not delivered to %s: %s", self._name, redacted(why)
+            "%san event was not delivered to %s: %s", self._mark, self._name, redacted(why)
         )
 
 

@@ -61,6 +61,8 @@ class Events:
     def see(self, result: Measured, drawn: Picture, video: Path | None) -> None:
         """Look at one result and its annotated picture; video: the file that it is written to."""
         area = 100 * result.area.share
+        if area <= self._config.area < area + 100 * result.refined.unknown_share:
+            return  # tracked, and what it does not know would decide
         if not self._rule.begins(float(result.frame.time), area):
             return
         self.count += 1

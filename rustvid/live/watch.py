@@ -21,6 +21,7 @@ from rustvid.live.clips import Clips
 from rustvid.live.deliver import Courier, program, webhook
 from rustvid.live.events import Events
 from rustvid.live.named import live_paths
+from rustvid.live.recorder import Order, Recorder
 from rustvid.live.segments import Segments
 from rustvid.live.status import StatusServer
 from rustvid.method.classify import Network
@@ -56,7 +57,7 @@ def watch(
     camera, the files are complete all the same.
     """
     paths = live_paths(config)
-    board = Board(redacted(str(config.input)))
+    board = Board(redacted(config.source.name or str(config.input)))
     with status_page(config.status, {"": board}):
         return follow(config, paths, board, asked_to_stop, progress, model, written)
 
@@ -89,25 +90,25 @@ def follow(
 
         def show(result: Measured, drawn: Picture) -> None:
             board.written(result, drawn, time.time())
-            events.see(result, drawn, segments.current.video)
+            events.see(result, drawn, recorder.current.video)
             if written:
                 written(result, drawn)
 
         kind = Clips if config.output.clips else Segments
         taps = [stack.enter_context(tap) for tap in _taps(config)]
-        segments: Segments | Clips = kind(line.source, config, paths, summary, show, taps)
-        stack.enter_context(segments)
+        recorder: Recorder = kind(Order(line.source, config, paths, summary, show, taps))
+        stack.enter_context(recorder)
 
         def facts() -> dict[str, int]:
             lost = sum(courier.lost for courier in couriers)
-            counts = {"events": events.count, "events_lost": lost, **segments.facts}
+            counts = {"events": events.count, "events_lost": lost, **recorder.facts}
             return reduce(operator.or_, (tap.facts for tap in taps), counts)
 
         try:
-            _drive(line, segments, board, facts, progress)
+            _drive(line, recorder, board, facts, progress)
         except RustVidError as exc:
             summary.error = summary.error or exc
-            parts = [part_of(path) for path in segments.current.all]
+            parts = [part_of(path) for path in recorder.current.all]
             summary.kept = [part for part in parts if part.exists()] if summary.frames else []
         _note(summary, line, board)
     summary.elapsed = time.perf_counter() - started
@@ -116,7 +117,7 @@ def follow(
 
 def _drive(
     line: Line,
-    segments: Segments | Clips,
+    recorder: Recorder,
     board: Board,
     facts: Callable[[], dict[str, int]],
     progress: Callable[[Board], None] | None,
@@ -124,7 +125,7 @@ def _drive(
     """Drive the line until the camera ends; then complete the files."""
     source = line.source
     assert isinstance(source, LiveSource)
-    with WriteBehind(segments.write, _BEHIND, "rustvid-encode") as writer:
+    with WriteBehind(recorder.write, _BEHIND, "rustvid-encode") as writer:
 
         def look() -> tuple[str, str, dict[str, int], dict[str, int]]:
             health = source.health
@@ -150,15 +151,15 @@ def _drive(
         except SourceError as exc:
             line.summary.error = exc  # what came until then is whole
         writer.finish()
-        segments.finish()
+        recorder.finish()
 
 
 def _couriers(config: Config) -> list[Courier]:
-    made = []
-    if config.events.command:
-        made.append(Courier("events.command", program(config.events.command)))
-    if config.events.webhook:
-        made.append(Courier(host_of(config.events.webhook), webhook(config.events.webhook)))
+    made, mark = [], config.source.mark
+    if command := config.events.command:
+        made.append(Courier("events.command", program(command), mark=mark))
+    if url := config.events.webhook:
+        made.append(Courier(host_of(url), webhook(url), mark=mark))
     return made
 
 

@@ -68,7 +68,9 @@ def address_of(name: str, config: SourceConfig) -> Address:
             f"{' '.join(allowed)}"
         )
     if scheme == "v4l2":
-        url = url.removeprefix("v4l2:").replace("//", "/", 1)
+        url = re.sub("^/+", "/", url.removeprefix("v4l2:"))
+        if not url.strip("/"):
+            raise UsageError(f"{name}: names no device; write v4l2:/dev/video0")
     elif scheme not in ("file", "udp") and not _has_host(url):
         raise UsageError(f"{name}: names no host; write {scheme}://host/path")
     own = (scheme,) if scheme != "v4l2" else ("file",)

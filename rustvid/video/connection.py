@@ -19,6 +19,7 @@ import av
 from rustvid.config import SourceConfig
 from rustvid.redact import redacted
 from rustvid.video.address import Address
+from rustvid.video.device import refusal_of
 
 _ANALYSE = 1_000_000  # microseconds of stream that FFmpeg may look at before it says what it is
 _FINAL = (  # trying again would give the same
@@ -57,10 +58,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Ending:
-    """Why a connection is over; final: there is no use in another one; bug: one of ours."""
+    """Why a connection is over; final: there is no use in another one; bug: one of ours.
+
+    unless_seen: final, too, but where a picture came before
+    """
 
     reason: str
     final: bool = False
+    unless_seen: bool = False
     bug: BaseException | None = None
 
 
@@ -117,11 +122,10 @@ class Connection:
         container = None
         try:
             container = _open(self._address, self._config)
-            if self.wanted:
-                self._read(container)
-            ending = Ending("the stream ended")
+            silent = self._read(container) if self.wanted else False
+            ending = Ending(_REASONS[-1][1] if silent else "the stream ended")
         except (av.error.FFmpegError, OSError) as exc:
-            ending = ending_of(exc, self._config)
+            ending = ending_of(exc, self._config, self._address.scheme)
             late = time.monotonic() - self.started >= self._config.open_timeout
             if late and not self.playing and not ending.final:
                 ending = Ending(_REASONS[-1][1])  # FFmpeg may say anything then
@@ -135,7 +139,8 @@ class Connection:
             with suppress(av.error.FFmpegError, OSError):  # it was lost, or says goodbye to nobody
                 container.close()
 
-    def _read(self, container: Any) -> None:
+    def _read(self, container: Any) -> bool:
+        """Read to the end; True if it ended because nothing came in time."""
         video = _video_of(container, self._config)
         sounds = tuple(container.streams.audio)
         self._listener.opened(
@@ -149,27 +154,40 @@ class Connection:
         )
         damaged = False
         lag = None if self._config.keep_all else Lag()
+        asked = time.monotonic()
         for packet in container.demux(video, *sounds):
             if not self.wanted:
-                return
-            self.heard = time.monotonic()
-            if packet.stream is video and lag and lag.skips(packet, self.heard):
-                self._listener.skipped()
-                continue
+                return False
+            now = time.monotonic()
+            # where its timeout strikes, FFmpeg gives out a packet that it had held back, and only
+            # after as long again says so
+            late = now - asked >= self._config.read_timeout
+            if not late:
+                self.heard = now
             if packet.stream is not video:
                 if packet.size:
                     self._listener.sound(packet)
-                continue
-            try:
-                decoded = packet.decode()
-            except av.error.FFmpegError:
-                self._listener.damaged()
-                damaged = True
-                continue
-            for frame in decoded:
-                status = "corrupt" if frame.is_corrupt else "damaged" if damaged else "ok"
-                damaged = False
-                self._hand_over(frame, status)
+            elif lag and lag.skips(packet, now):
+                self._listener.skipped()
+            else:
+                damaged = self._decode(packet, damaged)
+            if late:
+                return True
+            asked = time.monotonic()
+        return False
+
+    def _decode(self, packet: Any, damaged: bool) -> bool:
+        """Hand its frames over; was it, or one before it without a frame since, damaged?"""
+        try:
+            decoded = packet.decode()
+        except av.error.FFmpegError:
+            self._listener.damaged()
+            return True
+        for frame in decoded:
+            status = "corrupt" if frame.is_corrupt else "damaged" if damaged else "ok"
+            damaged = False
+            self._hand_over(frame, status)
+        return damaged
 
     def _hand_over(self, frame: av.VideoFrame, status: str) -> None:
         if not self.playing:
@@ -220,8 +238,14 @@ class _Unfit(Exception):
         self.final = final
 
 
-def ending_of(error: BaseException, config: SourceConfig) -> Ending:
+def ending_of(error: BaseException, config: SourceConfig, scheme: str = "") -> Ending:
     """Why, in words without a password, and whether to try again."""
+    refusal = refusal_of(error) if scheme == "v4l2" else None
+    if refusal:
+        again = config.retry_refused
+        return Ending(
+            refusal.reason, refusal.final and not again, refusal.unless_seen and not again
+        )
     final = isinstance(error, _NEVER) or (isinstance(error, _FINAL) and not config.retry_refused)
     for kind, words in _REASONS:
         if isinstance(error, kind):

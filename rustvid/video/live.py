@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
 import av
@@ -77,12 +76,7 @@ class LiveSource(Source):
         self._supervisor.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         self._supervisor.join()
 
@@ -218,7 +212,8 @@ class LiveSource(Source):
                 seen = now
             if played is not None and played > _STEADY:
                 delay = self._config.retry_first
-            if ending.final or self.health.abandoned > _MOST_ABANDONED:
+            final = ending.final or (ending.unless_seen and not self.health.read)
+            if final or self.health.abandoned > _MOST_ABANDONED:
                 return ending
             wait = random.uniform(0.8, 1.2) * delay
             patience = self._config.retry_for
@@ -284,4 +279,5 @@ class LiveSource(Source):
             self._say(f"{state.value}: {reason}" if reason else state.value)
 
     def _say(self, text: str) -> None:
-        logging.getLogger("rustvid.live").info("%s: %s", self._address.name, text)
+        mark = self._config.mark or f"{self._address.name}: "
+        logging.getLogger("rustvid.live").info("%s%s", mark, text)

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
-from types import TracebackType
 from typing import Any
 
 import av
@@ -33,10 +32,24 @@ FORMATS = {
     "tcp": "mpegts",
     "srt": "mpegts",
 }
+_WHOLE = "pkt_size=1316"  # bytes of a datagram: seven whole packets of MPEG-TS, as receivers expect
 _MOST_BYTES = 8_000_000  # of packets that wait
 _STEADY = 2.0  # seconds of sending after which the next drop is tried again soon
 _LAST = 1.0  # seconds at the end for the connection to close
 _TICK = 0.1
+
+
+def speaks(scheme: str) -> bool:
+    """Does FFmpeg here know this protocol? Nothing is sent to anybody."""
+    if FORMATS[scheme] != "mpegts":
+        return True  # a format of its own, that is always there
+    try:
+        av.open(f"{scheme}://", timeout=_TICK).close()
+    except av.error.ProtocolNotFoundError:
+        return False
+    except (av.error.FFmpegError, OSError, ValueError):
+        return True  # it is known: what it misses is the host
+    return True
 
 
 class Republisher:
@@ -51,6 +64,8 @@ class Republisher:
         self._url, self._config = expanded(url), config
         self._name = f"{scheme_of(url)}://{host_of(url)}"  # the path may be a secret
         self._format = FORMATS[scheme_of(url)]
+        if scheme_of(url) == "udp" and "pkt_size=" not in url:
+            self._url += ("&" if "?" in url else "?") + _WHOLE
         self._queue: deque[Encoded] = deque()
         self._bytes = 0
         self._from_key = True  # nothing before a key frame is of use
@@ -63,12 +78,7 @@ class Republisher:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop; a connection that hangs in FFmpeg is abandoned."""
         self._stop.set()
         self._thread.join(_LAST)
@@ -175,4 +185,5 @@ class Republisher:
         return not is_adts(sound) and holds("flv" if self._format == "flv" else "mp4", sound)
 
     def _say(self, text: str) -> None:
-        logging.getLogger("rustvid.live").info("republish to %s: %s", self._name, text)
+        log = logging.getLogger("rustvid.live")
+        log.info("%srepublish to %s: %s", self._config.mark, self._name, text)
