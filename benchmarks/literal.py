@@ -1,6 +1,6 @@
 """The paper's advanced path as a reader would write it, beside ours: same film, same weights.
 
-    python benchmarks/literal.py footage.mp4 [--frames 20] [--rounds 3] [--json FILE]
+    python benchmarks/literal.py footage.mp4 [--frames 20] [--rounds 3] [--set KEY=VALUE]
 
 literal  one frame after the other, in one process: OpenCV reads and writes, `model.predict`, three
          nested GradientTapes over the whole network, scikit-learn's K-means over all pixels with

@@ -223,7 +223,7 @@ def correlation(
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """The whole JSON."""
     config = Config(input=str(args.input))
-    for assignment in OURS:
+    for assignment in (*OURS, *args.set):
         config = apply(config, assignment)
     model = Model(config.model, config.localise.score)
     literal = Literal(config)
@@ -248,7 +248,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": machine.facts(),
         "films": {args.input.name: described(args.input)},
-        "settings": OURS,
+        "settings": [*OURS, *args.set],
         "frames": count,
         "precision": model.precision,
         "fps": {name: spread([one[name] for one in rounds]) for name in ("literal", "ours")},
@@ -277,6 +277,13 @@ def main() -> None:
     parser.add_argument("input", type=Path, help="video file")
     parser.add_argument("--frames", type=int, default=20, help="of the film's beginning")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of ours, for example refine.engine=fast",
+    )
     parser.add_argument("--json", type=Path, help="write the result here")
     args = parser.parse_args()
     result = measure(args)

@@ -10,7 +10,8 @@ transcode    decode and encode, audio copied: no more than any annotated video c
 null         the pipeline with a model that answers at once and a refiner of one resize
 default      the pipeline as shipped
 advanced-16  the paper's network of 16 filters, K-means and CRF, for every frame
-advanced-64  the same with 64 filters; random weights, which cost as much as trained ones
+fast-16      the same with the fast engine of the CRF
+advanced-64  as advanced-16 with 64 filters; random weights, which cost as much as trained ones
 
 Each is measured in a process of its own, once in every round, in an order that turns. Loading the
 model is not counted and reported apart; starting worker processes is counted. A measurement that
@@ -41,9 +42,10 @@ PIPELINES: dict[str, tuple[str, ...]] = {
     "null": ("sample.every=1", "refine.method=student", "refine.size=572"),
     "default": (),
     "advanced-16": (*_ADVANCED, "model.name=rustseg-lite"),
+    "fast-16": (*_ADVANCED, "model.name=rustseg-lite", "refine.engine=fast"),
     "advanced-64": _ADVANCED,
 }
-SLOW = ("advanced-16", "advanced-64")  # measured on the beginning of the film only
+SLOW = ("advanced-16", "fast-16", "advanced-64")  # measured on the beginning of the film only
 NAMES = ("decode", "source", "transcode", *PIPELINES)
 
 

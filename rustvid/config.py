@@ -250,6 +250,11 @@ class OutputConfig:
         True, "every second of film is put on the disk itself, so that a power cut spares it"
     )
     codec: Literal["h264", "hevc", "av1", "vp9", "ffv1"] = option("h264", "of the annotated video")
+    hwaccel: Literal["auto", "none", "nvenc", "qsv", "amf", "videotoolbox"] = option(
+        "none",
+        "encode h264, hevc or av1 by hardware; where it does not work, in software, and that is "
+        "said; preset is the software's",
+    )
     preset: str | None = option(None, "speed of the encoder; null: veryfast (h264, hevc), 10 (av1)")
     crf: int | None = option(
         None, "quality, lower is better; null: 20 (h264), 24 (hevc), 32 (av1, vp9)", low=0, high=63

@@ -17,12 +17,12 @@ from rustvid.config import Config
 from rustvid.errors import RustVidError
 
 MB = 1_000_000
-# Set from resident peaks at 320x180, not yet checked above 720p: `benchmarks/memory.py --plan`
+# Set from resident peaks, 320×180 to 4K: `benchmarks/memory.py --plan`
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
 _WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
-_LEAN = 330 * MB  # the same of both where LiteRT reads a network that is compiled already
+_LEAN = 210 * MB  # the same of both where LiteRT reads a network that is compiled already
 _PER_INPUT_PIXEL = 320  # bytes of activations for each pixel that the network sees in one pass
-_WORKER = 130 * MB  # Python with OpenCV, and the CRF's own at 572 × 572
+_WORKER = 250 * MB  # Python with OpenCV and scikit-learn, and the CRF's own at 572 × 572
 _DECODER, _ENCODER = 24, 48  # pictures that they hold: references, threads, look-ahead
 _MASK = 3  # bytes a pixel beside each picture: mask, drawing's scratch
 _TRACKED = 128 * MB  # of pictures that wait for the next analysed frame, at most

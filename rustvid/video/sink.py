@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
+from rustvid.video.accelerators import accelerated
 from rustvid.video.border import border
 from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options
@@ -222,15 +223,19 @@ class VideoSink(Sink):
 
     def _add_video(self, picture: Any) -> Any:
         info, config = self._template.info, self._config
-        name = ENCODERS[config.codec]
+        hardware, told = accelerated(config, picture.format, picture.shape, info.rate)
+        if told:
+            self._warn(told)
+        software = encoder_options(config, self._format, info.rate, info.live)
         stream = self._container.add_stream(
-            name,
+            hardware.name if hardware else ENCODERS[config.codec],
             rate=info.rate,
-            options=encoder_options(config, self._format, info.rate, info.live),
+            options=hardware.options if hardware else software,
         )
         context = stream.codec_context
         stream.height, stream.width = picture.shape
-        stream.pix_fmt = self._pixel_format(picture, context)
+        kind = hardware.pixel_format if hardware else self._pixel_format(picture, context)
+        stream.pix_fmt = kind
         context.thread_count = self.threads
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
