@@ -247,6 +247,20 @@ def test_where_nothing_can_be_kept_it_is_made_each_time(
     assert [path.name for path in tmp_path.iterdir()] == ["rustvid"]
 
 
+def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert not store.is_kept("a")
+    assert store.compiled("a", lambda: b"network") == b"network"
+    assert store.compiled("a", lambda: b"another") == b"another"
+    assert module._backend() == "tensorflow"
+
+
 def test_other_libraries_make_another_network(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store.compiled("a", lambda: b"network")
     monkeypatch.setattr(store, "version", lambda name: "99")

@@ -39,7 +39,12 @@ def is_kept(key: str) -> bool:
 
 def folder() -> Path:
     """Where they are kept: $XDG_CACHE_HOME/rustvid, else ~/.cache/rustvid."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "rustvid"
+    if given := os.environ.get("XDG_CACHE_HOME"):
+        return Path(given) / "rustvid"
+    try:
+        return Path.home() / ".cache" / "rustvid"
+    except RuntimeError:  # a user without a home, as in some containers: nothing can be kept
+        return Path(os.devnull) / "rustvid"
 
 
 def _file(key: str) -> Path:

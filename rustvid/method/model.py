@@ -159,9 +159,9 @@ def _precision(asked: str, device: str | None) -> str:
 
 def _backend() -> str:
     """What Keras would compute with, by the places where it looks itself."""
-    home = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser())
     chosen = os.environ.get("KERAS_BACKEND")
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError, RuntimeError):  # the last: no home
+        home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
         chosen = chosen or json.loads((home / "keras.json").read_text("utf-8")).get("backend")
     return chosen or "tensorflow"
 
