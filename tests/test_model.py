@@ -247,6 +247,17 @@ def test_where_nothing_can_be_kept_it_is_made_each_time(
     assert [path.name for path in tmp_path.iterdir()] == ["rustvid"]
 
 
+def test_a_network_that_may_only_be_read_is_read(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    store.compiled("a", lambda: b"network")
+    monkeypatch.setattr(os, "utime", forbidden)
+    assert store.compiled("a", lambda: b"another") == b"network"
+
+
 def test_a_user_without_a_home_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def homeless() -> Path:
         raise RuntimeError("Could not determine home directory.")

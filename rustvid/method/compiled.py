@@ -57,12 +57,15 @@ def _file(key: str) -> Path:
 
 
 def _read(file: Path) -> bytes | None:
-    with suppress(OSError):
+    try:
         content = file.read_bytes()
-        if hashlib.sha256(content[_DIGEST:]).digest() == content[:_DIGEST]:
-            os.utime(file)  # the one that was used last is the last to go
-            return content[_DIGEST:]
-    return None
+    except OSError:
+        return None
+    if hashlib.sha256(content[_DIGEST:]).digest() != content[:_DIGEST]:
+        return None
+    with suppress(OSError):  # it may be another user's, to be read only
+        os.utime(file)  # the one that was used last is the last to go
+    return content[_DIGEST:]
 
 
 def _keep(file: Path, network: bytes) -> None:
