@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LEVEL = ("TF_CPP_MIN_LOG_LEVEL", "3")
-_OTHERS = (("SVT_LOG", "1"),)
+_SETTINGS = (("TF_CPP_MIN_LOG_LEVEL", "3"), ("SVT_LOG", "1"))
+_lock = threading.Lock()
+_depth = 0  # of `silenced` within each other, or in several threads at once
+_kept = -1  # the descriptor that stderr was
+_wanted = False
 
 
 def ask_for_quiet() -> None:
-    """Have TensorFlow and the encoders say as little as they can, unless the user has a wish."""
-    for name, value in (_LEVEL, *_OTHERS):
+    """From now on `silenced` is, and TensorFlow and the encoders say as little as they can.
+
+    For a program of ours: whose stderr another one shares is not muted.
+    """
+    global _wanted
+    _wanted = True
+    for name, value in _SETTINGS:
         os.environ.setdefault(name, value)
 
 
@@ -24,17 +33,38 @@ def silenced() -> Iterator[None]:
     TensorFlow and LiteRT write some lines before any of their settings is read: only the file
     descriptor itself stops those.
     """
-    name, quiet = _LEVEL
-    if os.environ.get(name) != quiet:
+    if not _wanted:
         yield
         return
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    _enter()
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        _leave()
+
+
+def _enter() -> None:
+    global _depth, _kept
+    with _lock:
+        _depth += 1
+        if _depth > 1:
+            return
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        try:
+            _kept = os.dup(2)
+        except OSError:  # it is closed: nothing to keep quiet
+            _kept = -1
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
         os.close(nowhere)
+
+
+def _leave() -> None:
+    global _depth
+    with _lock:
+        _depth -= 1
+        if _depth == 0 and _kept >= 0:
+            os.dup2(_kept, 2)
+            os.close(_kept)

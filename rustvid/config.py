@@ -250,7 +250,7 @@ class OutputConfig:
         True, "every second of film is put on the disk itself, so that a power cut spares it"
     )
     codec: Literal["h264", "hevc", "av1", "vp9", "ffv1"] = option("h264", "of the annotated video")
-    hwaccel: Literal["auto", "none", "nvenc", "qsv", "amf", "videotoolbox"] = option(
+    hwaccel: Literal["auto", "none", "nvenc", "qsv", "amf"] = option(
         "none",
         "encode h264, hevc or av1 by hardware; where it does not work, in software, and that is "
         "said; preset is the software's",

@@ -32,6 +32,7 @@ _FREE = frozenset(
         "workers",
         "threads",
         "max_memory",
+        "model.precision",  # what comes of it is compared
         "output.path",
         "output.csv",
         "output.mask",

@@ -104,10 +104,11 @@ def planned(demand: Demand, limit: Limit | None) -> tuple[Plan, list[str]]:
     )
     if smallest.needed <= limit.there:
         return smallest, [f"{told}: {smallest.says}, which takes {_mb(smallest.needed)}"]
+    less = "" if demand.lean else "let the network see less with --set model.size=320, "
     if limit.strict:
         raise RustVidError(
-            f"{told}; the least is {_mb(smallest.needed)}: allow so much with --max-memory, let "
-            "the network see less with --set model.size=320, or bring the film to a smaller size"
+            f"{told}; the least is {_mb(smallest.needed)}: allow so much with --max-memory, "
+            f"{less}or bring the film to a smaller size"
         )
     return smallest, [f"{told}; the least is {_mb(smallest.needed)}: the system may swap or end it"]
 

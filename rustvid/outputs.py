@@ -55,7 +55,7 @@ class Outputs:
         info = source.info if start is None else replace(source.info, start=start)
         self._template = Template(info, source.container, source.companions)
         self._masks = Template(info, None, ())
-        self._lossless = replace(config.output, codec="ffv1", preset=None, crf=None)
+        self._lossless = replace(config.output, codec="ffv1", preset=None, crf=None, hwaccel="none")
         self._config, self._work, self._summary = config, work, summary
         self._show = show
         self._fsync = config.output.fsync and not info.live  # a camera does not wait for a disk

@@ -7,6 +7,7 @@ thread              one network pass        processes                     thread
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -281,8 +282,15 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
         workers=threads_of(replace(config, refine=refinement(config, model))).workers,
         batch=model.batch if model else config.model.batch,
         batch_fixed=model is not None,
-        lean=model is None and not loads_tensorflow(config.model, config.localise.score),
+        lean=_is_lean(config, model),
     )
+
+
+def _is_lean(config: Config, model: Network | None) -> bool:
+    if model is not None:
+        return getattr(model, "engine", "") == "litert" and "tensorflow" not in sys.modules
+    size_pool(threads_of(config).network)  # before TensorFlow loads, to look for a GPU perhaps
+    return not loads_tensorflow(config.model, config.localise.score)
 
 
 def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:

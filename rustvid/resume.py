@@ -180,6 +180,11 @@ def work_of(config: Config, paths: Paths, digest: str | None) -> Work:
     if before is None:
         _check_unknown(paths)
         return Work(paths, journal)
+    if config.output.hwaccel != "none" and paths.films:
+        raise UsageError(
+            f"{config.input}: output.hwaccel {config.output.hwaccel}: another encoder may be at "
+            "hand than before, and their films do not join; start again with --overwrite"
+        )
     journal.facts["precision"] = before.facts.get("precision")  # compared when the model is there
     before.check_same(journal)
     return _rest(paths, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from fakes import ColourModel, quick
 
 from rustvid.config import OutputConfig, apply
+from rustvid.errors import RustVidError, UsageError
 from rustvid.pipeline import run
 from rustvid.report.summary import Summary
 from rustvid.video import accelerators
@@ -26,6 +28,14 @@ def annotated(film: Path, out: Path, *assignments: str) -> Summary:
     return run(config, model=ColourModel())
 
 
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    """What works is found out once a run, not once for all tests."""
+    accelerated.cache_clear()
+    yield
+    accelerated.cache_clear()
+
+
 @pytest.fixture
 def one_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device whose encoder is x264 in disguise, fed with NV12 as Quick Sync is."""
@@ -37,7 +47,7 @@ def test_software_is_the_default_and_nothing_is_said() -> None:
     assert accelerated(OutputConfig(), "yuv420p", SHAPE, RATE) == (None, "")
 
 
-@pytest.mark.parametrize("device", ["nvenc", "qsv", "amf", "videotoolbox"])
+@pytest.mark.parametrize("device", ["nvenc", "qsv", "amf"])
 def test_a_device_that_does_not_work_is_named_with_the_reason(device: str) -> None:
     """None of them works where the tests run; where one does, its test is the next one."""
     config = apply(OutputConfig(), f"hwaccel={device}")
@@ -65,6 +75,7 @@ def test_the_film_is_encoded_in_software_and_the_summary_says_why(
     [
         ("h264", "yuv420p10le", SHAPE, "not yuv420p10le of 160×120"),
         ("h264", "yuv420p", (121, 160), "not yuv420p of 160×121"),
+        ("h264", "full-range yuv420p", SHAPE, "not full-range yuv420p of 160×120"),
         ("vp9", "yuv420p", SHAPE, "vp9_nvenc is not in this FFmpeg"),
         ("ffv1", "yuv420p", SHAPE, "ffv1_nvenc is not in this FFmpeg"),
     ],
@@ -94,9 +105,31 @@ def test_an_encoder_that_works_is_used_and_said(clip: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("one_works")
+def test_masks_are_lossless_and_so_never_by_hardware(clip: Path, tmp_path: Path) -> None:
+    mask = f"output.mask={tmp_path / 'masks.mkv'}"
+    summary = annotated(clip, tmp_path / "out.mp4", "output.hwaccel=auto", mask)
+    assert summary.warnings == ["encoded by hardware: libx264"]
+    assert set(np.unique(np.stack(media.decode_rgb(tmp_path / "masks.mkv")))) <= {0, 255}
+
+
+def test_what_hardware_began_is_not_gone_on_with(clip: Path, tmp_path: Path) -> None:
+    """By the next run the device may be gone, and films of two encoders do not join."""
+    out = tmp_path / "out.mp4"
+    config = apply(quick(f"output.path={out}", "output.hwaccel=auto"), f"input={clip}")
+
+    def enough(result: object, expected: int | None) -> None:
+        if result.frame.index == 20:  # type: ignore[attr-defined]
+            raise RustVidError("the battery is empty")
+
+    assert run(config, enough, model=ColourModel()).exit_code == 1
+    with pytest.raises(UsageError, match=r"films do not join; start again with --overwrite"):
+        run(apply(config, "output.resume=true"), model=ColourModel())
+
+
+@pytest.mark.usefixtures("one_works")
 def test_an_encoder_that_swallows_pictures_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerators, "_PROBE", 0)
     assert accelerated(OutputConfig(hwaccel="qsv"), "yuv420p", SHAPE, RATE)[0] == WORKS
+    accelerated.cache_clear()
     monkeypatch.setattr(accelerators, "_problem", lambda *_: "made 0 packets of 3 pictures")
     found, told = accelerated(OutputConfig(hwaccel="qsv"), "yuv420p", SHAPE, RATE)
     assert found is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rustvid.config import CrfConfig, RefineConfig
+from rustvid.config import Config, CrfConfig, RefineConfig
 from rustvid.errors import UsageError
 from rustvid.method import refine as package
 from rustvid.method.refine import fast, refine
 from rustvid.method.refine.fast import fast_crf
+from rustvid.preflight import preflight
 
 crf = sys.modules["rustvid.method.refine.crf"]  # the package's `crf` is the function
 Array = NDArray[Any]
@@ -115,15 +115,35 @@ def test_a_picture_of_one_colour_and_one_of_noise_are_no_trouble() -> None:
     for image in (plain, noise):
         found = fast_crf(image, mask, CrfConfig(), 10)
         assert found.shape == mask.shape and set(np.unique(found)) <= {0, 1}
-    near = fast._colours(noise, 5.0)[1]
-    assert near.shape[0] <= fast._MOST_COLOURS
+    for most in (700, 60):
+        assert fast._colours(noise, 5.0, most)[1].shape[0] <= most
 
 
 @pytest.mark.parametrize("changes", [{"appearance_sigma_xy": 3.0}, {"appearance_sigma_rgb": 2.0}])
 def test_a_reach_too_short_for_cells_is_told(changes: dict[str, float]) -> None:
-    image, disc = scene(96)
+    """Before anything is loaded: it depends on the configuration alone."""
+    config = replace(CrfConfig(), **changes)
     with pytest.raises(UsageError, match=r"refine\.engine fast needs a reach of .*use densecrf"):
-        fast_crf(image, rough(disc), replace(CrfConfig(), **changes), 10)
+        fast.check(config, 572)
+    whole = replace(Config(), input="film.mp4", refine=RefineConfig(engine="fast", crf=config))
+    with pytest.raises(UsageError, match="use densecrf"):
+        preflight(whole)
+    fast.check(CrfConfig(), 192)
+
+
+@pytest.mark.parametrize(("reach", "bounded"), [(80.0, False), (60.0, False), (10.0, True)])
+def test_short_reaches_take_fewer_colours_not_hours(
+    reach: float, bounded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells of place grow with one over the reach squared: all products together are bounded."""
+    image, known = np.zeros((572, 572, 3), np.uint8), fast._colours
+    allowed: list[int] = []
+    monkeypatch.setattr(fast, "_colours", lambda *given: allowed.append(given[2]) or known(*given))
+    fast._bilateral(image, reach, 13.0)
+    (most,) = allowed
+    assert (most < fast._MOST_COLOURS) == bounded
+    places = (572 / (reach / fast._CELLS_OF_REACH)) ** 2
+    assert most**2 * places < 1.2 * fast._MOST_PRODUCTS
 
 
 @pytest.mark.parametrize("method", ["advanced", "crf"])
@@ -139,17 +159,3 @@ def test_refine_takes_the_engine_that_is_asked_for(
     monkeypatch.setattr(package, "fast_crf", lambda *_: "the fast one's")
     assert refine(image, heat, config) == "densecrf's"
     assert refine(image, heat, replace(config, engine="fast")) == "the fast one's"
-
-
-def test_it_is_quicker_than_densecrf() -> None:
-    """Processor time of both on the same picture: no bound in seconds, only which is less."""
-    image, disc = scene(286)
-    mask = rough(disc)
-
-    def spent(infer: Any) -> float:
-        began = time.thread_time()
-        infer(image, mask, CrfConfig(), 10)
-        return time.thread_time() - began
-
-    dense, quick = (min(spent(infer) for _ in range(3)) for infer in (crf.crf, fast_crf))
-    assert quick < dense

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from rustvid.errors import ConfigError, ModelError, UsageError
 from rustvid.method import compiled as store
 from rustvid.method import framework
 from rustvid.method import model as module
-from rustvid.method.model import Model, engine_of
+from rustvid.method.model import Model, engine_of, loads_tensorflow
 from rustvid.method.models import find, shipped
 
 Image = NDArray[np.uint8]
@@ -85,22 +87,18 @@ def test_auto_precision_is_bfloat16_where_the_processor_has_it(
     assert module._precision(asked, device) == used
 
 
-@pytest.mark.parametrize(
-    ("asked", "told"),
-    [
-        ("tpu", "auto, cpu, gpu or gpu:N, received 'tpu'"),
-        ("gpu:first", "received 'gpu:first'"),
-        ("auto:1", "received 'auto:1'"),
-        ("gpu", "gpu: the backend sees 0 GPUs; use auto or cpu"),
-        ("gpu:2", "gpu:2: the backend sees 0 GPUs"),
-        ("cpu:7", "cpu:7"),
-    ],
-)
-def test_a_device_that_is_not_there_is_told_at_once(
-    monkeypatch: pytest.MonkeyPatch, asked: str, told: str
-) -> None:
+@pytest.mark.parametrize("asked", ["tpu", "gpu:first", "auto:1", "cpu:7", "cpu:x"])
+@pytest.mark.parametrize("engine", ["auto", "litert", "keras"])
+def test_a_device_that_is_none_is_told_at_once(asked: str, engine: str) -> None:
+    with pytest.raises(UsageError, match=f"must be auto, cpu, gpu or gpu:N, received '{asked}'"):
+        engine_of(ModelConfig(device=asked, engine=engine))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("asked", ["gpu", "gpu:2"])
+def test_a_gpu_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     monkeypatch.setattr(framework, "gpus", list)
-    with pytest.raises(UsageError, match=f"model.device.*{told}"):
+    told = f"model.device {asked}: the backend sees 0 GPUs; use auto or cpu"
+    with pytest.raises(UsageError, match=told):
         framework.device_of(asked)
 
 
@@ -199,6 +197,33 @@ def test_litert_where_it_cannot_be_is_told(assignment: str) -> None:
         engine_of(config)
 
 
+def test_two_threads_may_ask_one_model() -> None:
+    model = Model(ModelConfig(name="rustvid-student", size=64, engine="litert"))
+    pictures = [photo(seed, 64) for seed in range(4)]
+    wanted = [model.look([picture]).evidence for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = list(pool.map(lambda picture: model.look([picture]).evidence, pictures))
+            for one, other in zip(found, wanted, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+def test_whether_tensorflow_loads_is_known_before(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ModelConfig(size=64, engine="litert")
+    without = {name: there for name, there in sys.modules.items() if name != "tensorflow"}
+    monkeypatch.setattr(module.sys, "modules", without)
+    assert loads_tensorflow(config, "exp")
+    Model(config)
+    monkeypatch.setattr(module.sys, "modules", without)
+    assert not loads_tensorflow(config, "exp")
+    assert loads_tensorflow(config, "sigmoid") and loads_tensorflow(replace(config, size=96), "exp")
+    assert loads_tensorflow(replace(config, engine="keras"), "exp")
+    monkeypatch.setattr(module.sys, "modules", {**without, "tensorflow": None})
+    assert loads_tensorflow(config, "exp")  # it is there already
+
+
 def test_an_engine_is_one_of_three() -> None:
     with pytest.raises(ConfigError, match=r"model\.engine"):
         apply(Config(), "model.engine=onnx")
@@ -282,6 +307,8 @@ def test_a_network_that_is_kept_needs_no_tensorflow(kept: Path) -> None:
     """Its seconds of loading and its memory are what is saved: nothing may bring it back in."""
     look = """
 import sys
+from rustvid.chatter import ask_for_quiet
+ask_for_quiet()
 import numpy as np
 import rustvid.pipeline
 from rustvid.config import ModelConfig
@@ -293,7 +320,6 @@ print(sorted({"tensorflow", "keras"} & set(sys.modules)))
     told = [
         subprocess.run(
             [sys.executable, "-c", look],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             capture_output=True,
             text=True,
             check=True,

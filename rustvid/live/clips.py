@@ -115,6 +115,8 @@ class Clips(Recorder):
         self._encoder.complete(())
         self._complete_group(None)
         self._end_clip()
+        known = self._order.summary.warnings
+        known += [warning for warning in self._encoder.warnings if warning not in known]
         self._stack.close()
 
     # --- from the encoder

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from pathlib import Path
 
 _KEPT = 8  # networks; each about twice as large as its weights file
 _DIGEST = 32  # bytes of SHA-256 before the network itself: a damaged file is made anew
+_A_DAY = 86_400.0  # seconds, after which what is half written is a killed run's
 _MAKERS = ("tensorflow", "keras")
 
 
@@ -77,7 +79,9 @@ def _keep(file: Path, network: bytes) -> None:
         scratch.write_bytes(hashlib.sha256(network).digest() + network)
         scratch.replace(file)
         kept = sorted(file.parent.glob("*.tflite"), key=lambda path: path.stat().st_mtime)
-        for old in kept[:-_KEPT]:
+        began = time.time() - _A_DAY
+        stale = [path for path in file.parent.glob("*.part") if path.stat().st_mtime < began]
+        for old in [*kept[:-_KEPT], *stale]:
             old.unlink()
     except OSError:
         with suppress(OSError):

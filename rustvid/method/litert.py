@@ -6,6 +6,8 @@ convolutions are XNNPACK's), and neither TensorFlow's seconds of loading nor its
 
 from __future__ import annotations
 
+from threading import Lock
+
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
@@ -26,13 +28,15 @@ class LiteRTNetwork:
         with silenced():  # it says once what it computes with
             self._interpreter = Interpreter(model_content=flatbuffer, num_threads=threads)
             self._interpreter.allocate_tensors()
+        self._turn = Lock()  # an interpreter has one set of tensors
         self._picture = self._interpreter.get_input_details()[0]["index"]
         outputs = self._interpreter.get_output_details()
         self._probability, self._evidence = (output["index"] for output in outputs)
 
     def __call__(self, pictures: NDArray[np.uint8]) -> Answer:
         """The answer for any number of pictures."""
-        answers = [self._of_one(pictures[i : i + 1]) for i in range(len(pictures))]
+        with self._turn:
+            answers = [self._of_one(pictures[i : i + 1]) for i in range(len(pictures))]
         probability, evidence = zip(*answers, strict=True)
         return Answer(np.concatenate(probability), np.concatenate(evidence))
 

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import platform
+import re
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -88,6 +90,10 @@ class Model:
 def engine_of(config: ModelConfig) -> str:
     """ "litert" or "keras", what "auto" means here; raises UsageError where it cannot be."""
     kind, _, _ = config.device.partition(":")
+    if not re.fullmatch(r"auto|cpu(:0)?|gpu(:\d+)?", config.device):
+        raise UsageError(
+            f"model.device must be auto, cpu, gpu or gpu:N, received {config.device!r}"
+        )
     if config.engine == "keras":
         return "keras"
     if config.engine == "litert":
@@ -109,11 +115,15 @@ def engine_of(config: ModelConfig) -> str:
 
 
 def loads_tensorflow(config: ModelConfig, score: str) -> bool:
-    """Whether a model of this configuration needs Keras and TensorFlow in memory."""
+    """Whether a model of this configuration needs Keras and TensorFlow in memory.
+
+    To look for a GPU, where a driver of one is there, they load themselves.
+    """
     path = find(config.name)
     grid = grid_of(config, kind_of_file(path))
-    kept = is_kept(_key(_digest(path), score, (grid.width, grid.height)))
-    return not kept or engine_of(config) != "litert"
+    if engine_of(config) != "litert" or "tensorflow" in sys.modules:
+        return True
+    return not is_kept(_key(_digest(path), score, (grid.width, grid.height)))
 
 
 def _digest(path: Path) -> str:

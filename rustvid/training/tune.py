@@ -30,7 +30,7 @@ FOLDS = 5
 FEWEST = 5  # pictures below which there is nothing to learn
 _RATES = {  # of the CRF's parameters: (lowest, highest), drawn evenly in the logarithm
     "appearance_sigma_xy": (20.0, 200.0),
-    "appearance_sigma_rgb": (3.0, 40.0),
+    "appearance_sigma_rgb": (4.0, 40.0),
     "appearance_weight": (1.0, 30.0),
     "smoothness_sigma_xy": (1.0, 10.0),
     "smoothness_weight": (0.5, 20.0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import av
@@ -19,10 +20,8 @@ _DEVICES: dict[str, tuple[str, dict[str, str]]] = {
     "nvenc": ("cq", {"rc": "vbr", "preset": "p4", "delay": "0", "forced-idr": "1"}),
     "qsv": ("global_quality", {"async_depth": "1", "forced_idr": "1"}),
     "amf": ("qvbr_quality_level", {"rc": "qvbr", "forced_idr": "true"}),
-    "videotoolbox": ("q", {"realtime": "1"}),
 }
-_QUALITY = {"h264": 23, "hevc": 27, "av1": 34}  # of nvenc, qsv and amf; near the software's default
-_QUALITY_VIDEOTOOLBOX = 65  # its scale goes the other way, to 100
+_QUALITY = {"h264": 23, "hevc": 27, "av1": 34}  # near the software's default
 _PROBE = 3  # pictures
 _FORMATS = ("yuv420p", "nv12")
 
@@ -36,12 +35,14 @@ class Accelerated:
     pixel_format: str
 
 
+@lru_cache  # all files of a run, and what is sent on, have one encoder
 def accelerated(
     config: OutputConfig, kind: str, shape: tuple[int, int], rate: Fraction
 ) -> tuple[Accelerated | None, str]:
     """The first encoder that works, None for software; and what is to be said of it.
 
-    kind: FFmpeg's name of the pictures' format; shape: (height, width); rate: frames per second
+    kind: FFmpeg's name of the pictures' format, after "full-range " where they are
+    shape: (height, width); rate: frames per second
     """
     if config.hwaccel == "none":
         return None, ""
@@ -59,8 +60,8 @@ def accelerated(
 def _options(config: OutputConfig, device: str) -> Accelerated:
     quality, options = _DEVICES[device]
     name = f"{config.codec}_{device}"
-    usual = _QUALITY_VIDEOTOOLBOX if device == "videotoolbox" else _QUALITY.get(config.codec, 0)
-    level = str(config.crf if config.crf is not None else usual)
+    quality_of = config.crf if config.crf is not None else _QUALITY.get(config.codec, 1)
+    level = str(max(1, quality_of))  # 0 would leave it to the driver
     known = _formats(name)
     pixel_format = next((one for one in _FORMATS if one in known), _FORMATS[0])
     return Accelerated(name, {**options, quality: level, "bf": "0"}, pixel_format)
@@ -78,8 +79,9 @@ def _unfit(config: OutputConfig, device: str, kind: str, shape: tuple[int, int])
     """Why these pictures are not for hardware; "" if they are."""
     if not _formats(f"{config.codec}_{device}"):
         return "is not in this FFmpeg"
-    if kind not in ("yuv420p", "yuvj420p", "nv12") or shape[0] % 2 or shape[1] % 2:
-        return f"takes 8-bit 4:2:0 of even sides only, not {kind} of {shape[1]}×{shape[0]}"
+    if kind not in _FORMATS or shape[0] % 2 or shape[1] % 2:
+        told = "8-bit 4:2:0 of limited range and even sides"
+        return f"takes {told} only, not {kind} of {shape[1]}×{shape[0]}"
     return ""
 
 

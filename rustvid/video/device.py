@@ -24,7 +24,7 @@ class Refusal:
 _FORBIDDEN = Refusal(
     "may not be opened; add the user to the group video (sudo usermod -aG video $USER), then log "
     "in again",
-    final=True,
+    unless_seen=True,  # plugged in again, a device is root's for a moment
 )
 _NONE = Refusal(f"is no video device; {_THERE}", final=True)
 _REFUSALS = {

@@ -223,7 +223,8 @@ class VideoSink(Sink):
 
     def _add_video(self, picture: Any) -> Any:
         info, config = self._template.info, self._config
-        hardware, told = accelerated(config, picture.format, picture.shape, info.rate)
+        kind = f"full-range {picture.format}" if picture.full_range else picture.format
+        hardware, told = accelerated(config, kind, picture.shape, info.rate)
         if told:
             self._warn(told)
         software = encoder_options(config, self._format, info.rate, info.live)
@@ -234,8 +235,8 @@ class VideoSink(Sink):
         )
         context = stream.codec_context
         stream.height, stream.width = picture.shape
-        kind = hardware.pixel_format if hardware else self._pixel_format(picture, context)
-        stream.pix_fmt = kind
+        software_kind = None if hardware else self._pixel_format(picture, context)
+        stream.pix_fmt = hardware.pixel_format if hardware else software_kind
         context.thread_count = self.threads
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect

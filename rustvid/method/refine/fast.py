@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,14 +29,28 @@ from rustvid.method.refine.crf import PAPER_SIZE, unary
 Values = NDArray[np.float32]  # (h, w)
 
 _CELLS_OF_REACH = 3  # cells of place in one reach
-_MOST_COLOURS = 700  # cells of colour: the matrix of all their pairs is what costs then
-_LEAST_PLACE, _LEAST_COLOUR = 4.0, 4.0  # reaches below which cells would be single pixels
+_MOST_COLOURS = 700  # cells of colour
+_MOST_PRODUCTS = 8e8  # of all pairs of colours at all places: what costs, where reaches are short
+_FAR = 5.0  # reaches, beyond which nothing is felt
+LEAST_PLACE, LEAST_COLOUR = 10.0, 4.0  # reaches below which cells would be single pixels
+
+
+def check(config: CrfConfig, size: int) -> None:
+    """Raise UsageError where a reach is too short for cells. size: of the picture's longer side"""
+    reach = config.appearance_sigma_xy * size / PAPER_SIZE
+    if reach < LEAST_PLACE or config.appearance_sigma_rgb < LEAST_COLOUR:
+        raise UsageError(
+            f"refine.engine fast needs a reach of {LEAST_PLACE:g} pixels and a tolerance of "
+            f"{LEAST_COLOUR:g} at least, received refine.crf.appearance_sigma_xy "
+            f"{config.appearance_sigma_xy:g}, which is {reach:.3g} pixels at refine.size {size}, "
+            f"and appearance_sigma_rgb {config.appearance_sigma_rgb:g}; use densecrf"
+        )
 
 
 def fast_crf(
     image: NDArray[np.uint8], mask: NDArray[np.uint8], config: CrfConfig, iterations: int
 ) -> NDArray[np.uint8]:
-    """As crf.crf does; raises UsageError where a reach is too short for cells.
+    """As crf.crf does, for reaches that `check` lets pass.
 
     image: (h, w, 3) uint8 RGB; mask: (h, w) uint8, 0–255, strength of corrosion
     Returns (h, w) uint8, 0 or 1.
@@ -43,12 +58,6 @@ def fast_crf(
     shape = mask.shape
     scale = max(shape) / PAPER_SIZE
     reach, tolerance = config.appearance_sigma_xy * scale, config.appearance_sigma_rgb
-    if reach < _LEAST_PLACE or tolerance < _LEAST_COLOUR:
-        raise UsageError(
-            f"refine.engine fast needs a reach of {_LEAST_PLACE:g} pixels and a tolerance of "
-            f"{_LEAST_COLOUR:g} at least, received refine.crf.appearance_sigma_xy "
-            f"{reach:g} (at refine.size) and appearance_sigma_rgb {tolerance:g}; use densecrf"
-        )
     smooth = _normalised(_gaussian(config.smoothness_sigma_xy * scale), shape)
     appear = _normalised(_bilateral(image, reach, tolerance), shape)
     kernels = ((config.smoothness_weight, smooth), (config.appearance_weight, appear))
@@ -83,9 +92,11 @@ def _gaussian(reach: float) -> Kernel:
 
 def _bilateral(image: NDArray[np.uint8], reach: float, tolerance: float) -> Kernel:
     """k q of a Gaussian in place and colour, by cells."""
-    colour, colours = _colours(image, tolerance)
     step = reach / _CELLS_OF_REACH
     rows, columns = ((np.arange(side) / step).astype(np.int32) for side in image.shape[:2])
+    places = (int(rows[-1]) + 1) * (int(columns[-1]) + 1)
+    most = min(_MOST_COLOURS, math.isqrt(int(_MOST_PRODUCTS / places)))
+    colour, colours = _colours(image, tolerance, most)
     grid = (len(colours), int(rows[-1]) + 1, int(columns[-1]) + 1)
     place = (colour * grid[1] + rows[:, None]) * grid[2] + columns[None, :]
     cell, count = place.ravel().astype(np.intp), math.prod(grid)
@@ -101,10 +112,11 @@ def _bilateral(image: NDArray[np.uint8], reach: float, tolerance: float) -> Kern
 
 
 def _colours(
-    image: NDArray[np.uint8], tolerance: float
+    image: NDArray[np.uint8], tolerance: float, most: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The cell of colour of every pixel, (h, w) int32, and how near all cells are to each other.
 
+    most: cells that there may be
     A cell's spread widens the kernel by its own variance, on either side: by so much the Gaussian
     between the means is narrowed.
     """
@@ -117,7 +129,7 @@ def _colours(
             number = number * cells + (np.arange(256) / step).astype(np.intp)[pixels[:, channel]]
         counts = np.bincount(number, minlength=cells**3)
         used = np.flatnonzero(counts)
-        if len(used) <= _MOST_COLOURS:
+        if len(used) <= most:
             break
         step *= 1.25
     sums = [np.bincount(number, pixels[:, channel], cells**3)[used] for channel in range(3)]
@@ -126,7 +138,7 @@ def _colours(
     spread = squares - float((counts[used, None] * means**2).sum()) / pixels.size
     variance = max(tolerance**2 - 2 * spread, tolerance**2 / 4)
     distances = ((means[:, None] - means[None]) ** 2).sum(axis=2)
-    near = np.asarray(np.exp(-distances / (2 * variance)), np.float32)
+    near = _gauss(distances / variance)
     compact = np.zeros(cells**3, np.int32)
     compact[used] = np.arange(len(used))
     return compact[number].reshape(image.shape[:2]), near
@@ -135,7 +147,12 @@ def _colours(
 def _blur(count: int, reach: float) -> NDArray[np.float32]:
     """A Gaussian between `count` cells in a row, (count, count)."""
     place = np.arange(count, dtype=np.float32)
-    return np.asarray(np.exp(-((place[:, None] - place) ** 2) / (2 * reach**2)), np.float32)
+    return _gauss(((place[:, None] - place) / reach) ** 2)
+
+
+def _gauss(squares: NDArray[Any]) -> NDArray[np.float32]:
+    """exp(−x / 2), 0 where it is next to nothing: processors take long over the tiniest numbers."""
+    return np.where(squares < _FAR**2, np.exp(-squares / 2), 0).astype(np.float32)
 
 
 def _sigmoid(logit: Values) -> Values:
