@@ -17,7 +17,8 @@ from rustvid.config import Config
 from rustvid.errors import RustVidError
 
 MB = 1_000_000
-# Set from resident peaks, 320×180 to 4K: `benchmarks/memory.py --plan`
+# _LEAN and _WORKER: from resident peaks, 320×180 to 4K, `benchmarks/memory.py --plan`; what is
+# TensorFlow's: from peaks at 320×180 alone
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
 _WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
 _LEAN = 210 * MB  # the same of both where LiteRT reads a network that is compiled already
