@@ -103,7 +103,7 @@ def _corroded(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
     whole = rng.random() < 0.6
     image, label = view(rng, photo.image, photo.label, size, (0.3, 0.55) if whole else (0.55, 1.6))
     assert label is not None
-    corroded = 1.0 if whole or (label == 1).mean() > 0.01 else IGNORE
+    corroded = 1.0 if whole or (label > 0.5).mean() > 0.01 else IGNORE
     return finish(rng, image.astype(np.float32), label, corroded)
 
 
