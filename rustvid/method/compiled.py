@@ -1,8 +1,8 @@
 """Networks compiled for LiteRT, kept for the next run.
 
 To make one, TensorFlow has to load, which takes seconds and a gigabyte (see compiler.py). To read
-one takes a blink. They lie in the user's cache folder, may be deleted at any time, and are made anew where
-the weights, this code or the library that makes them are others.
+one takes a blink. They lie in the user's cache folder, may be deleted at any time, and are made
+anew where the weights, this code or the library that makes them are others.
 """
 
 from __future__ import annotations
