@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from rustvid.video.times import Seen
 
 _SEAM = Fraction(2, 1000)  # seconds between the sound of two files that are no gap
+
+
+@dataclass(frozen=True)
+class Before:
+    """A file whose last pictures the first ones of the next file refer to.
+
+    shift: seconds that are added to its own times; end: of the film, where it ends
+    """
+
+    path: Path
+    shift: Fraction
+    end: Fraction
 
 
 @dataclass(frozen=True)
@@ -21,6 +34,7 @@ class Place:
     after: the last frame of the file before it; pending: companion packets since that frame
     companions: of the first file, whose streams all packets are given as
     heard: index of a track of sound → where its last packet ended, in the track's time base
+    before: the file before it, where this one begins within an open group of pictures
     """
 
     shift: Fraction = Fraction(0)
@@ -29,6 +43,7 @@ class Place:
     pending: tuple[Any, ...] = ()
     companions: Sequence[Any] = ()
     heard: dict[int, int] = field(default_factory=dict)
+    before: Before | None = None
     _corrections: dict[int, int] = field(default_factory=dict)  # ticks, by index of the stream
 
     def is_before(self, packet: Any, time: Fraction) -> bool:
