@@ -121,7 +121,7 @@ def test_a_beginning_and_an_end_are_times_of_the_whole(
     assert [f.index for f in joined] == [f.index for f in whole]
 
 
-@pytest.mark.parametrize("name", ["open group.mp4", "open mpeg2.ts"])
+@pytest.mark.parametrize("name", ["open group.mp4", "open hevc.mov"])
 def test_a_beginning_at_any_picture_around_a_cut_in_an_open_group(
     name: str, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,13 +17,12 @@ from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.hardware import best_opened
 from rustvid.video.opening import PROTOCOLS, opened
-from rustvid.video.place import Before, Place
+from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.times import Seen, clock_time, exact, time_text
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
-_GROUP = 1  # second before a file's end from which its last pictures are read
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
 
 
@@ -83,11 +81,12 @@ class FileSource(Source):
         if begin and sought:
             self.container.seek(self._before(begin))
         elif self._place.before:
-            self._prime(self._place.before)
+            base = self.info.time_base
+            self._place.prime(self._stream.codec_context, self._stream.index, base)
         elif start > self._place.shift:
             self.container.seek(self._ticks(start))
         for decoded, status in self._decoded():
-            if self._none_yet and self._is_of_file_before(decoded):
+            if self._none_yet and self._place.is_primer(decoded):
                 continue
             time, status = self._time(decoded, status)
             if start and time < start:
@@ -148,26 +147,6 @@ class FileSource(Source):
     def _before(self, begin: Begin) -> int:
         """Where to seek for it: a second earlier, for open groups' sake."""
         return self._ticks(Fraction(begin.time) - 1)
-
-    def _prime(self, before: Before) -> None:
-        """Let the decoder see the last pictures of the file before, at their times by this file."""
-        context, base = self._stream.codec_context, self.info.time_base
-        behind = before.shift - self._place.shift
-        with opened(before.path, self._protocols) as container, suppress(av.error.FFmpegError):
-            container.seek(int((before.end - before.shift - _GROUP) * av.time_base))
-            for packet in container.demux(container.streams[self._stream.index]):
-                if packet.size and packet.pts is not None:
-                    packet.pts = round((packet.pts * packet.time_base + behind) / base)
-                    packet.dts, packet.time_base = None, base
-                    with suppress(av.error.FFmpegError):  # the sought group may be open, too
-                        context.decode(packet)
-
-    def _is_of_file_before(self, decoded: Any) -> bool:
-        """Did the decoder hold it back from when it was primed?"""
-        if not self._place.before or decoded.pts is None:
-            return False
-        time = decoded.pts * (decoded.time_base or self.info.time_base) + self._place.shift
-        return self._place.begin is not None and time < self._place.begin
 
     def rest(self) -> tuple[Any, ...]:
         """Companion packets read after the last frame."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
+
+from rustvid.video.opening import opened
 from rustvid.video.times import Seen
 
+_GROUP = 1  # second before a file's end from which its last pictures are read
 _SEAM = Fraction(2, 1000)  # seconds between the sound of two files that are no gap
 
 
@@ -45,6 +50,30 @@ class Place:
     heard: dict[int, int] = field(default_factory=dict)
     before: Before | None = None
     _corrections: dict[int, int] = field(default_factory=dict)  # ticks, by index of the stream
+
+    def prime(self, decoder: Any, index: int, base: Fraction) -> None:
+        """Let a decoder see the last pictures of the file before, at their times by this file.
+
+        index: of the stream; base: its time base in this file
+        """
+        if self.before is None:
+            return
+        behind = self.before.shift - self.shift
+        begin = self.before.end - self.before.shift - _GROUP
+        with opened(self.before.path) as container, suppress(av.error.FFmpegError):
+            container.seek(int(begin * av.time_base))
+            for packet in container.demux(container.streams[index]):
+                if packet.size and packet.pts is not None:
+                    packet.pts = round((packet.pts * packet.time_base + behind) / base)
+                    packet.dts, packet.time_base = None, base
+                    with suppress(av.error.FFmpegError):  # the sought group may be open, too
+                        decoder.decode(packet)
+
+    def is_primer(self, decoded: Any) -> bool:
+        """Is it of the file before, which the decoder has held back since it was primed?"""
+        if self.before is None or self.begin is None or decoded.pts is None:
+            return False
+        return bool(decoded.pts * decoded.time_base + self.shift < self.begin)
 
     def is_before(self, packet: Any, time: Fraction) -> bool:
         """Is it over before the first picture: sound that only gets its decoder going?"""
