@@ -84,7 +84,7 @@ class FileSource(Source):
             base = self.info.time_base
             self._place.prime(self._stream.codec_context, self._stream.index, base)
         elif start > self._place.shift:
-            self.container.seek(self._ticks(start))
+            self._place.seek(self.container, self._stream, start)
         for decoded, status in self._decoded():
             if self._none_yet and self._place.is_primer(decoded):
                 continue

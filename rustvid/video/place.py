@@ -14,6 +14,7 @@ import av
 from rustvid.video.opening import opened
 from rustvid.video.times import Seen
 
+_FURTHER_BACK = (0, 1, 4, 16, 64)  # seconds
 _GROUP = 1  # second before a file's end from which its last pictures are read
 _SEAM = Fraction(2, 1000)  # seconds between the sound of two files that are no gap
 
@@ -50,6 +51,21 @@ class Place:
     heard: dict[int, int] = field(default_factory=dict)
     before: Before | None = None
     _corrections: dict[int, int] = field(default_factory=dict)  # ticks, by index of the stream
+
+    def seek(self, container: Any, stream: Any, time: Fraction) -> None:
+        """To a key frame at or before a time of the film.
+
+        In .ts files FFmpeg finds any packet: then what follows it shows nothing until the next key
+        frame, and the one before is looked for further back.
+        """
+        for back in _FURTHER_BACK:
+            place = int((time - self.shift - back) * av.time_base)
+            container.seek(place)
+            packets = (p for p in container.demux(stream) if p.is_keyframe)
+            key = next((p.pts * p.time_base for p in packets if p.pts is not None), None)
+            if key is not None and key + self.shift <= time:
+                break
+        container.seek(place)
 
     def prime(self, decoder: Any, index: int, base: Fraction) -> None:
         """Let a decoder see the last pictures of the file before, at their times by this file.
