@@ -21,7 +21,10 @@ MB = 1_000_000
 # TensorFlow's: from peaks at 320×180 alone
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
 _WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
-_LEAN = 210 * MB  # the same of both where LiteRT reads a network that is compiled already
+_LEAN = 210 * MB  # the same of both where LiteRT computes, and TensorFlow is not there
+# Both from peaks of compiling alone: 1,054, 1,349 and 2,632 MB for files of 2.5, 6.8 and 35.5 MB
+_COMPILING = 1_050 * MB  # Python with PyAV and OpenCV, and a child with TensorFlow
+_PER_WEIGHTS_BYTE = 48  # that the child holds of a network beside them, for a byte of its file
 _PER_INPUT_PIXEL = 320  # bytes of activations for each pixel that the network sees in one pass
 _WORKER = 250 * MB  # Python with OpenCV and scikit-learn, and the CRF's own at 572 × 572
 _DECODER, _ENCODER = 24, 48  # pictures that they hold: references, threads, look-ahead
@@ -142,6 +145,22 @@ def _smaller(demand: Demand, strict: bool) -> Iterator[Plan]:
     while strict and batch > 1 and not (demand.batch_fixed or demand.lean):
         batch //= 2
         yield plan_of(demand, 0, batch, 1, 64)
+
+
+def compiling(weights: int) -> int:
+    """Bytes held while a network is compiled, before the run begins; weights: bytes of its file."""
+    return _COMPILING + weights * _PER_WEIGHTS_BYTE
+
+
+def check_compiling(weights: int, limit: Limit | None) -> None:
+    """Raise RustVidError where a strict limit does not hold what compiling a network takes."""
+    needed = compiling(weights)
+    if limit and limit.strict and limit.there < needed:
+        raise RustVidError(
+            f"memory: a model's first run compiles its network, which takes about {_mb(needed)} "
+            f"for a moment, and {_mb(limit.there)} are there ({limit.why}): allow so much once; "
+            "it is kept, and later runs need only their own"
+        )
 
 
 def limit_of(asked: int | None) -> Limit | None:

@@ -24,9 +24,9 @@ from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import OutOfMemory, RustVidError, SourceCutShort, UsageError
 from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
-from rustvid.memory import Demand, Plan, limit_of, plan_of, planned
+from rustvid.memory import Demand, Plan, check_compiling, limit_of, plan_of, planned
 from rustvid.method.classify import Network, classify
-from rustvid.method.model import Model, loads_tensorflow
+from rustvid.method.model import Model, compiles, loads_tensorflow
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.refine import one_thread, refine
 from rustvid.method.sizes import grid_of
@@ -240,8 +240,9 @@ def engine_of(
     shapes: Sequence[int] = (),
     plan: Plan | None = None,
 ) -> Iterator[Engine]:
-    """The network and the workers of a configuration; these start while that one loads.
+    """The network and the workers of a configuration.
 
+    These start when that one is there: what a first run compiles it with is gone by then.
     shapes: numbers of pictures in a pass, besides `config.model.batch`, that are wanted quickly
     plan: how much may be in flight
     """
@@ -253,10 +254,11 @@ def engine_of(
         check_descriptors(workers)
         summary.warnings += check_shared_memory(workers, config.refine.size)
         plan = plan or plan_of(_demand(config, model, None), workers, config.model.batch)
+        model = model or loaded(config, shapes)
         pool = stack.enter_context(
             Pool(work, workers=workers, ahead=plan.ahead, initializer=one_thread)
         )
-        yield Engine(model or loaded(config, shapes), pool)
+        yield Engine(model, pool)
 
 
 def plan_for(config: Config, model: Network | None, summary: Summary) -> Plan:
@@ -294,9 +296,14 @@ def _is_lean(config: Config, model: Network | None) -> bool:
 
 
 def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:
-    """The network of a configuration, ready to be shared by several runs."""
+    """The network of a configuration, ready to be shared by several runs.
+
+    Raises RustVidError where a limit of memory does not hold what its first run takes.
+    """
     threads = threads_of(config).network
     size_pool(threads)
+    if weights := compiles(config.model, config.localise.score):
+        check_compiling(weights.stat().st_size, limit_of(config.max_memory))
     return Model(config.model, config.localise.score, shapes, threads)
 
 

@@ -19,6 +19,7 @@ from rich.progress import Progress as RichProgress
 from rustvid.errors import Interrupted
 from rustvid.frames import Measured
 from rustvid.live.board import Board
+from rustvid.method import compiler
 from rustvid.redact import redacted
 
 _PLAIN_SECONDS = 10.0  # between lines where stderr is not a terminal
@@ -112,6 +113,7 @@ class Progress:
 class Signals:
     """SIGINT, SIGTERM, SIGHUP ask the run to stop between two frames; a SIGINT then ends it.
 
+    What compiles a network for it stops at once, for then there is no frame yet.
     A SIGTERM then changes nothing: `timeout` sends it twice, and a supervisor has SIGKILL.
     What is ignored from the start (SIGINT of a background job) stays ignored.
     """
@@ -142,6 +144,7 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._received = self._received or number
+        compiler.pass_on(number)
         if signal.SIGINT in self._before:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 

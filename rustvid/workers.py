@@ -9,7 +9,7 @@
     Outcome.array ◄──copy─ │ result │ ◄──copy─── its result
                  ◄─── pipe: orders, replies ───►
 
-The only processes and the only shared memory of the project; not one word of what they are for.
+The only workers and the only shared memory of the project; not one word of what they are for.
 
 Every worker has a pipe of its own and answers its orders one by one, so the first unanswered
 order of a dead worker is the one that killed it. A second order waits in the pipe: a worker is

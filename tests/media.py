@@ -337,7 +337,11 @@ def split(path: Path, cuts: Sequence[float], folder: Path) -> list[Path]:
 
 
 def _piece(path: Path, piece: Path, begin: Fraction | None, end: Fraction | None) -> Path:
-    """The pictures from one key frame to before another, and what was heard meanwhile."""
+    """The pictures from one key frame to before another, and what was heard meanwhile.
+
+    Time begins at the first picture that is shown; in an open group it follows the key frame.
+    """
+    shown = _first_shown(path, begin)
     with av.open(str(path)) as source, av.open(str(piece), "w") as sink:
         copies = {s.index: sink.add_stream_from_template(s) for s in source.streams}
         inside = False
@@ -352,12 +356,25 @@ def _piece(path: Path, piece: Path, begin: Fraction | None, end: Fraction | None
                     continue
             elif (begin is not None and time < begin) or (end is not None and time >= end):
                 continue
-            shift = round((begin or 0) / packet.time_base)
+            shift = round(shown / packet.time_base)
             packet.pts -= shift
             packet.dts = None if packet.dts is None else packet.dts - shift
             packet.stream = copies[packet.stream.index]
             sink.mux(packet)
     return piece
+
+
+def _first_shown(path: Path, begin: Fraction | None) -> Fraction:
+    """Seconds of the first picture of the group whose key frame begins then; 0 of the first one."""
+    with av.open(str(path)) as source:
+        inside, times = False, []
+        for packet in source.demux(source.streams.video[0]):
+            if begin is None or packet.pts is None:
+                continue
+            time = Fraction(packet.pts * packet.time_base)
+            inside = time == begin if packet.is_keyframe else inside
+            times += [time] if inside else []
+    return min(times, default=Fraction(0))
 
 
 def text_file(path: Path) -> Path:

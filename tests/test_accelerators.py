@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import media
 import numpy as np
 import pytest
+from cameras import Camera
 from fakes import ColourModel, quick
+from test_watch import Run, config_for
 
 from rustvid.config import OutputConfig, apply
 from rustvid.errors import RustVidError, UsageError
@@ -110,6 +113,27 @@ def test_masks_are_lossless_and_so_never_by_hardware(clip: Path, tmp_path: Path)
     summary = annotated(clip, tmp_path / "out.mp4", "output.hwaccel=auto", mask)
     assert summary.warnings == ["encoded by hardware: libx264"]
     assert set(np.unique(np.stack(media.decode_rgb(tmp_path / "masks.mkv")))) <= {0, 255}
+
+
+@pytest.mark.usefixtures("one_works")
+def test_all_segments_of_a_camera_have_the_encoder_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are to be joined; a device that has no session left later on is not asked again."""
+    tries: list[str] = []
+
+    def problem(encoder: Accelerated, *_: object) -> str:
+        tries.append(encoder.name)
+        return "" if len(tries) == 1 else "has no session left"
+
+    monkeypatch.setattr(accelerators, "_problem", problem)
+    config = config_for(
+        "", f"output.path={tmp_path / 'live.mp4'}", "output.segment=1s", "output.hwaccel=auto"
+    )
+    with Camera() as camera, Run(replace(config, input=camera.url)) as running:
+        running.until(lambda: len([*tmp_path.glob("live-*Z-????.mp4")]) >= 3, "three segments")
+    assert tries == ["libx264"]
+    assert running.summary and running.summary.warnings == ["encoded by hardware: libx264"]
 
 
 def test_what_hardware_began_is_not_gone_on_with(clip: Path, tmp_path: Path) -> None:

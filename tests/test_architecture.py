@@ -52,7 +52,7 @@ OWNERS = {
     "sklearn": ("method/refine/kmeans.py", "training/*"),
     "multiprocessing": ("workers.py",),
     "concurrent": ("workers.py",),
-    "subprocess": ("live/deliver.py", "bench/rounds.py"),
+    "subprocess": ("live/deliver.py", "bench/rounds.py", "method/compiler.py"),
     "prometheus_client": ("live/metrics.py",),
     "ctypes": ("redact.py",),
     "rich": ("progress.py", "report/tables.py", "training/tables.py"),

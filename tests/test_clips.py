@@ -28,6 +28,7 @@ from rustvid.live.watch import watch
 from rustvid.method.classify import Answer
 from rustvid.preflight import preflight
 from rustvid.report.summary import Summary
+from rustvid.video import accelerators
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -155,6 +156,28 @@ def test_corrosion_that_stays_makes_clips_of_the_longest_length(tmp_path: Path) 
     clips_of = recorded(tmp_path)
     joined = [frame for clip in clips_of for frame in clip]
     assert joined == [index for index, _, _ in run.seen], "none is lost between them"
+
+
+@pytest.mark.parametrize("rusty", [True, False])
+def test_what_is_said_of_the_encoder_is_said_once_with_clips_or_without(
+    rusty: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accelerators.accelerated.cache_clear()
+    monkeypatch.setattr(accelerators, "_unfit", lambda *_: "has gone home")
+    config = config_for(
+        "", f"output.path={tmp_path / 'live.mp4'}", "output.clips=true", "output.segment=1",
+        "output.hwaccel=nvenc",
+    )  # fmt: skip
+    with Camera() as camera, Run(replace(config, input=camera.url)) as run:
+        if rusty:
+            run.model.rusty.set()
+            run.until(lambda: len(films(tmp_path)) >= 2, "two complete clips")
+        else:
+            run.more(2.0)
+    accelerators.accelerated.cache_clear()
+    assert bool(films(tmp_path)) == rusty
+    told = "output.hwaccel nvenc: h264_nvenc has gone home; encoded in software"
+    assert run.summary and run.summary.warnings.count(told) == 1
 
 
 def test_a_clip_has_its_sound(tmp_path: Path) -> None:

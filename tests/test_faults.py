@@ -593,18 +593,13 @@ def test_a_second_termination_changes_nothing_and_what_is_ignored_stays_so() -> 
 @contextmanager
 def started(*words: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
     """`rustvid …`, killed at the latest when the test leaves it."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": hears} | streams
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     command = [sys.executable, "-m", "rustvid", *words]
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as child:
         try:
             yield child
         finally:
             child.kill()
-
-
-def hears() -> None:
-    """Under `nohup` a SIGHUP would be ignored, by children too."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_until(child: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
@@ -619,9 +614,17 @@ def has_rows(table: Path, count: int) -> Callable[[], bool]:
     return lambda: table.exists() and table.read_bytes().count(b"\n") > count
 
 
-def loads_the_network(child: subprocess.Popen[str]) -> bool:
-    """TensorFlow's library is there: it goes on loading for seconds."""
-    return b"tensorflow" in Path(f"/proc/{child.pid}/maps").read_bytes()
+def loads_tensorflow(pid: int) -> bool:
+    """Its library is there: it goes on loading for seconds."""
+    return b"tensorflow" in Path(f"/proc/{pid}/maps").read_bytes()
+
+
+def compiles(run: int) -> bool:
+    """Does a process that the run started load TensorFlow?"""
+    mine = [pid for pid in children(os.environ["RUSTVID_TEST"]) if pid != run]
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return any(loads_tensorflow(pid) for pid in mine)
+    return False
 
 
 @pytest.fixture
@@ -663,11 +666,12 @@ def test_a_signal_in_the_middle_ends_the_run_and_keeps_what_was_done(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_the_network_loads_leaves_nothing(
-    number: int, code: int, clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
+def test_a_signal_while_tensorflow_loads_leaves_nothing(
+    number: int, code: int, clip: Path, tmp_path: Path
 ) -> None:
-    with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
-        wait_until(child, lambda: loads_the_network(child))
+    given = ["--out", str(tmp_path / "out.mp4"), "--set", "model.engine=keras"]
+    with started(str(clip), *given) as child:
+        wait_until(child, lambda: loads_tensorflow(child.pid))
         child.send_signal(number)
         out, err = child.communicate(timeout=PATIENCE)
     assert (child.returncode, out) == (code, "")
@@ -675,11 +679,36 @@ def test_a_signal_while_the_network_loads_leaves_nothing(
     assert names(tmp_path) == []
 
 
-def test_a_second_sigint_ends_at_once(
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_to_a_run_ends_what_compiles_its_network(
+    number: int, code: int, clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
+) -> None:
+    """No process is left (no_leftovers), no output, and no half of a network."""
+    with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
+        wait_until(child, lambda: compiles(child.pid))
+        child.send_signal(number)  # to this one alone
+        out, err = child.communicate(timeout=PATIENCE)
+    assert (child.returncode, out) == (code, "")
+    assert err == f"rustvid: interrupted by signal {number}\n"
+    assert names(tmp_path) == names(Path(nothing_kept["XDG_CACHE_HOME"])) == []
+
+
+def test_a_killed_run_takes_along_what_compiles_its_network(
     clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
 ) -> None:
     with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
-        wait_until(child, lambda: loads_the_network(child))
+        wait_until(child, lambda: compiles(child.pid))
+        child.kill()
+        child.communicate(timeout=PATIENCE)  # whose stderr it shares: it ends with the last of them
+    assert names(tmp_path) == names(Path(nothing_kept["XDG_CACHE_HOME"])) == []
+
+
+def test_a_second_sigint_ends_at_once(clip: Path, tmp_path: Path) -> None:
+    given = ["--out", str(tmp_path / "out.mp4"), "--set", "model.engine=keras"]
+    with started(str(clip), *given) as child:
+        wait_until(child, lambda: loads_tensorflow(child.pid))
         child.send_signal(signal.SIGINT)
         wait_until(child, lambda: not awaits(child, signal.SIGINT))  # the first one has been noted
         child.send_signal(signal.SIGINT)

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 Told = pytest.CaptureFixture[str]
 SIZE = (96, 72)
+OPEN = "open-gop=1:keyint=10:min-keyint=5:bframes=3:b-adapt=0:scenecut=0"
 KINDS: dict[str, dict[str, Any]] = {
     "plain.mp4": {},
     "ntsc.mp4": {"rate": Fraction(30000, 1001)},
@@ -38,6 +39,13 @@ KINDS: dict[str, dict[str, Any]] = {
         "rate": Fraction(25),
         "options": {"x265-params": "log-level=error:open-gop=0"},
     },
+    "open group.mp4": {"options": {"preset": "veryfast", "x264-params": OPEN}},
+    "open group.ts": {"options": {"preset": "veryfast", "x264-params": OPEN}},
+    "open hevc.mov": {
+        "codec": "libx265",
+        "options": {"x265-params": f"log-level=error:{OPEN}"},
+    },
+    "open mpeg2.ts": {"codec": "mpeg2video", "options": {"g": "10", "bf": "2"}},
     "two tracks.mkv": {"audio": 2},
     "silent.mp4": {"audio": 0},
     "turned.mp4": {"rotation": 90, "size": (72, 96)},
@@ -102,15 +110,34 @@ def test_frames_and_times_are_those_of_the_film_before_it_was_cut(
         assert np.array_equal(before.image, after.image)
 
 
+@pytest.mark.parametrize("name", ["plain.mp4", "camcorder.ts"])
 @pytest.mark.parametrize(("start", "end"), [(0.5, 2.5), (1.3, None), (None, 1.1), (2.2, 2.4)])
 def test_a_beginning_and_an_end_are_times_of_the_whole(
-    start: float | None, end: float | None, tmp_path: Path
+    start: float | None, end: float | None, name: str, tmp_path: Path
 ) -> None:
-    film, parts = cut_film(tmp_path, "plain.mp4")
+    film, parts = cut_film(tmp_path, name)
     wanted = {"start": start, "end": end}
     whole, joined = read([film], **wanted), read(parts, **wanted)
-    assert [f.time for f in joined] == [f.time for f in whole] and whole
+    first, last = Fraction(str(start or 0)), Fraction(str(end or 9))
+    inside = [f.time for f in read([film]) if first <= f.time < last]
+    assert [f.time for f in joined] == [f.time for f in whole] == inside
     assert [f.index for f in joined] == [f.index for f in whole]
+
+
+@pytest.mark.parametrize("name", ["open group.mp4", "open hevc.mov", "open mpeg2.ts"])
+def test_a_beginning_at_any_picture_around_a_cut_in_an_open_group(
+    name: str, tmp_path: Path
+) -> None:
+    """Those shown before the key frame refer to the file before, from which nothing is wanted."""
+    film, parts = cut_film(tmp_path, name)
+    whole = read([film])
+    with open_source(str(parts[0]), (80, 60), joining(parts)) as source:
+        cut = next(n for n, f in enumerate(whole) if f.time >= source._parts[1].begin)
+        assert source._parts[1].begin < source._parts[1].key
+    for wanted in whole[cut - 2 : cut + 5]:
+        joined = read(parts, start=float(wanted.time))
+        assert [f.time for f in joined] == [f.time for f in whole[wanted.index :]]
+        assert np.array_equal(joined[0].image, wanted.image)
 
 
 def test_the_expected_number_of_frames_is_that_of_all_files(tmp_path: Path) -> None:
@@ -129,7 +156,10 @@ def test_the_expected_number_of_frames_is_that_of_all_files(tmp_path: Path) -> N
 # --- what is written
 
 
-@pytest.mark.parametrize("name", ["plain.mp4", "reordered.mp4", "two tracks.mkv", "camcorder.ts"])
+@pytest.mark.parametrize(
+    "name",
+    ["plain.mp4", "reordered.mp4", "two tracks.mkv", "camcorder.ts", "open group.mp4"],
+)
 def test_the_result_is_that_of_the_film_before_it_was_cut(name: str, tmp_path: Path) -> None:
     film, parts = cut_film(tmp_path / "given", name)
     results = []
@@ -161,9 +191,12 @@ def test_sound_at_a_rate_that_does_not_divide_stays_continuous(tmp_path: Path) -
     assert max(abs((a[0] or 0) - (b[0] or 0)) for a, b in zip(before, after, strict=True)) <= 1
 
 
+@pytest.mark.parametrize("name", ["reordered.mp4", "open group.mp4"])
 @pytest.mark.parametrize("after", [20, 37, 50, 85])
-def test_a_run_that_was_broken_off_goes_on_in_any_of_the_files(after: int, tmp_path: Path) -> None:
-    film, parts = cut_film(tmp_path / "given", "reordered.mp4", (1.0, 2.0))
+def test_a_run_that_was_broken_off_goes_on_in_any_of_the_files(
+    after: int, name: str, tmp_path: Path
+) -> None:
+    film, parts = cut_film(tmp_path / "given", name, (1.0, 2.0))
     given = ["output.codec=ffv1", "sample.every=7"]
     whole, out = tmp_path / "whole.mkv", tmp_path / "run" / "o.mkv"
     out.parent.mkdir()

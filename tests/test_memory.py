@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import media
@@ -19,6 +20,8 @@ from rustvid.cli import main
 from rustvid.config import Config, apply
 from rustvid.errors import ConfigError, OutOfMemory, RustVidError
 from rustvid.memory import MB, Demand, Limit, limit_of, plan_of, planned
+from rustvid.method import model
+from rustvid.method.models import find
 from rustvid.pipeline import plan_for, run
 from rustvid.report.summary import Summary
 from rustvid.video import open_source
@@ -243,6 +246,67 @@ def test_memory_that_ends_on_the_way_keeps_what_was_done(tmp_path: Path) -> None
     assert 20 <= summary.frames < 60 and "--resume" in str(summary.error)
     config = apply(allowed(film, tmp_path / "o.mp4", least(film)), "output.resume=true")
     assert run(config, model=ColourModel()).frames == 60
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> dict[str, None]:
+    """The modules that are loaded, as far as a plan asks: none, though others have loaded some."""
+    modules: dict[str, None] = {}
+    for asking in (pipeline, model):
+        monkeypatch.setattr(asking, "sys", SimpleNamespace(modules=modules))
+    return modules
+
+
+def test_a_network_on_litert_that_is_loaded_is_planned_as_lean(
+    tmp_path: Path, loaded: dict[str, None]
+) -> None:
+    """Unless TensorFlow is in memory all the same, for another's sake."""
+
+    class Compiled(ColourModel):
+        engine = "litert"
+
+    film = media.clip(tmp_path / "film.mp4", frames=20, size=(96, 72))
+    config = allowed(film, tmp_path / "o.mp4", None)
+    heavy = plan_for(config, ColourModel(), Summary()).needed
+    assert plan_for(config, Compiled(), Summary()).needed < heavy - 500 * MB
+    loaded["tensorflow"] = None
+    assert plan_for(config, Compiled(), Summary()).needed == heavy
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_run_on_litert_is_planned_as_lean_before_its_network_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = media.clip(tmp_path / "film.mp4", frames=20, size=(96, 72))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing kept"))
+    config = allowed(film, tmp_path / "o.mp4", None, "model.engine=litert")
+    keras = apply(config, "model.engine=keras")
+    first = plan_for(config, None, Summary()).needed
+    assert first < plan_for(keras, None, Summary()).needed - 500 * MB
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_first_run_is_refused_where_its_network_cannot_be_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Told
+) -> None:
+    """It takes more than the run itself, and what is killed for it would say nothing."""
+    film = media.clip(tmp_path / "film.mp4", frames=20, size=(96, 72))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    given = [str(film), "--out", str(tmp_path / "o.mp4"), "--set", "model.engine=litert"]
+    needed = memory.compiling(find(Config().model.name).stat().st_size)
+    assert main([*given, "--max-memory", f"{needed // MB - 1}M"]) == 1
+    told = capsys.readouterr().err
+    assert f"about {needed / MB:.0f} MB for a moment" in told and told.count("\n") == 1
+    assert f"{needed // MB - 1} MB are there (--max-memory)" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_only_a_strict_limit_refuses_to_compile() -> None:
+    memory.check_compiling(7 * MB, None)
+    memory.check_compiling(7 * MB, Limit(100 * MB, "free now", False))
+    memory.check_compiling(7 * MB, strict(memory.compiling(7 * MB)))
+    with pytest.raises(RustVidError, match="compiles its network"):
+        memory.check_compiling(7 * MB, strict(memory.compiling(7 * MB) - 1))
 
 
 def test_a_size_is_read_with_its_unit() -> None:

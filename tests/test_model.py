@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from rustvid.errors import ConfigError, ModelError, UsageError
 from rustvid.method import compiled as store
 from rustvid.method import framework
 from rustvid.method import model as module
-from rustvid.method.model import Model, engine_of, loads_tensorflow
+from rustvid.method.model import Model, compiles, engine_of, loads_tensorflow
 from rustvid.method.models import find, shipped
 
 Image = NDArray[np.uint8]
@@ -212,16 +211,26 @@ def test_whether_tensorflow_loads_is_known_before(
     kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ModelConfig(size=64, engine="litert")
-    without = {name: there for name, there in sys.modules.items() if name != "tensorflow"}
-    monkeypatch.setattr(module.sys, "modules", without)
-    assert loads_tensorflow(config, "exp")
-    Model(config)
-    monkeypatch.setattr(module.sys, "modules", without)
-    assert not loads_tensorflow(config, "exp")
-    assert loads_tensorflow(config, "sigmoid") and loads_tensorflow(replace(config, size=96), "exp")
+    loaded: dict[str, None] = {}
+    monkeypatch.setattr(module, "sys", SimpleNamespace(modules=loaded))
+    assert not loads_tensorflow(config, "exp")  # another process compiles
     assert loads_tensorflow(replace(config, engine="keras"), "exp")
-    monkeypatch.setattr(module.sys, "modules", {**without, "tensorflow": None})
+    monkeypatch.setattr(module, "can_start", lambda: False)
+    assert loads_tensorflow(config, "exp")  # it must be this one
+    Model(config)
+    assert not loads_tensorflow(config, "exp")
+    loaded["tensorflow"] = None
     assert loads_tensorflow(config, "exp")  # it is there already
+
+
+def test_whether_a_network_is_to_be_compiled_is_known_before(kept: Path) -> None:
+    config = ModelConfig(size=64, engine="litert")
+    weights = find(config.name)
+    assert compiles(config, "exp") == weights
+    Model(config)
+    assert compiles(config, "exp") is None
+    assert compiles(config, "sigmoid") == compiles(replace(config, size=96), "exp") == weights
+    assert compiles(replace(config, engine="keras"), "exp") is None
 
 
 def test_an_engine_is_one_of_three() -> None:
@@ -301,33 +310,6 @@ def test_other_libraries_make_another_network(kept: Path, monkeypatch: pytest.Mo
     store.compiled("a", lambda: b"network")
     monkeypatch.setattr(store, "version", lambda name: "99")
     assert store.compiled("a", lambda: b"another") == b"another"
-
-
-def test_a_network_that_is_kept_needs_no_tensorflow(kept: Path) -> None:
-    """Its seconds of loading and its memory are what is saved: nothing may bring it back in."""
-    look = """
-import sys
-from rustvid.chatter import ask_for_quiet
-ask_for_quiet()
-import numpy as np
-import rustvid.pipeline
-from rustvid.config import ModelConfig
-from rustvid.method.model import Model
-model = Model(ModelConfig(engine="litert", size=64))
-model.look([np.zeros((64, 64, 3), np.uint8)])
-print(sorted({"tensorflow", "keras"} & set(sys.modules)))
-"""
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", look],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        for _ in range(2)
-    ]
-    assert [run.stdout.strip() for run in told] == ["['keras', 'tensorflow']", "[]"]
-    assert told[1].stderr == ""
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """Networks compiled for LiteRT, kept for the next run.
 
-To make one, TensorFlow has to load: seconds, and most of the memory a run takes. To read one takes
-a blink. They lie in the user's cache folder, may be deleted at any time, and are made anew where
-the weights, this code or the library that makes them are others.
+To make one, TensorFlow has to load, which takes seconds and a gigabyte (see compiler.py). To read
+one takes a blink. They lie in the user's cache folder, may be deleted at any time, and are made
+anew where the weights, this code or the library that makes them are others.
 """
 
 from __future__ import annotations
@@ -74,15 +74,15 @@ def _keep(file: Path, network: bytes) -> None:
     """Write it whole or not at all, and remove the oldest beyond a few; where nothing can be
     written, the next run makes it again."""
     scratch = file.with_suffix(f".{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(hashlib.sha256(network).digest() + network)
-        scratch.replace(file)
-        kept = sorted(file.parent.glob("*.tflite"), key=lambda path: path.stat().st_mtime)
-        began = time.time() - _A_DAY
-        stale = [path for path in file.parent.glob("*.part") if path.stat().st_mtime < began]
-        for old in [*kept[:-_KEPT], *stale]:
-            old.unlink()
-    except OSError:
-        with suppress(OSError):
-            scratch.unlink()
+    with suppress(OSError):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            scratch.write_bytes(hashlib.sha256(network).digest() + network)
+            scratch.replace(file)
+            kept = sorted(file.parent.glob("*.tflite"), key=lambda path: path.stat().st_mtime)
+            began = time.time() - _A_DAY
+            stale = [path for path in file.parent.glob("*.part") if path.stat().st_mtime < began]
+            for old in [*kept[:-_KEPT], *stale]:
+                old.unlink()
+        finally:
+            scratch.unlink(missing_ok=True)

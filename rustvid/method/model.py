@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -28,6 +29,7 @@ from rustvid.errors import UsageError
 from rustvid.method import redness
 from rustvid.method.classify import Answer
 from rustvid.method.compiled import compiled, is_kept
+from rustvid.method.compiler import can_start, compiled_apart
 from rustvid.method.models import find, kind_of_file
 from rustvid.method.sizes import grid_of
 
@@ -115,15 +117,21 @@ def engine_of(config: ModelConfig) -> str:
 
 
 def loads_tensorflow(config: ModelConfig, score: str) -> bool:
-    """Whether a model of this configuration needs Keras and TensorFlow in memory.
+    """Whether a model of this configuration needs Keras and TensorFlow in this process's memory.
 
     To look for a GPU, where a driver of one is there, they load themselves.
     """
-    path = find(config.name)
-    grid = grid_of(config, kind_of_file(path))
     if engine_of(config) != "litert" or "tensorflow" in sys.modules:
         return True
-    return not is_kept(_key(_digest(path), score, (grid.width, grid.height)))
+    return not can_start() and compiles(config, score) is not None
+
+
+def compiles(config: ModelConfig, score: str) -> Path | None:
+    """The weights whose network is to be compiled first; None where it is kept, or none is."""
+    path = find(config.name)
+    grid = grid_of(config, kind_of_file(path))
+    key = _key(_digest(path), score, (grid.width, grid.height))
+    return None if engine_of(config) != "litert" or is_kept(key) else path
 
 
 def _digest(path: Path) -> str:
@@ -135,15 +143,27 @@ def _key(digest: str, score: str, size: tuple[int, int]) -> str:
 
 
 def _litert(path: Path, digest: str, score: str, size: tuple[int, int], threads: int) -> Pass:
-    def make() -> bytes:
-        with silenced():
-            from rustvid.method.conversion import converted
-
-            return converted(path, score, size)
-
     from rustvid.method.litert import LiteRTNetwork
 
-    return LiteRTNetwork(compiled(_key(digest, score, size), make), threads)
+    network = compiled(_key(digest, score, size), lambda: _made(path, score, size))
+    return LiteRTNetwork(network, threads)
+
+
+def _made(path: Path, score: str, size: tuple[int, int]) -> bytes:
+    """By another process; by this one where TensorFlow is in memory already: it is quicker, and
+    nothing is spared by another."""
+    if "tensorflow" not in sys.modules:
+        if (network := compiled_apart(path, score, size)) is not None:
+            return network
+        logging.getLogger("rustvid.method").warning(
+            "%s: no other process could compile this network; it is done in this one, "
+            "and TensorFlow stays in its memory",
+            path,
+        )
+    with silenced():
+        from rustvid.method.conversion import converted
+
+        return converted(path, score, size)
 
 
 def _keras(

@@ -80,9 +80,14 @@ class FileSource(Source):
         sought = begin is not None and begin.seek and self.finds(begin)
         if begin and sought:
             self.container.seek(self._before(begin))
+        elif self._place.before:
+            base = self.info.time_base
+            self._place.prime(self._stream.codec_context, self._stream.index, base)
         elif start > self._place.shift:
-            self.container.seek(self._ticks(start))
+            self._place.seek(self.container, self._stream, start)
         for decoded, status in self._decoded():
+            if self._none_yet and self._place.is_primer(decoded):
+                continue
             time, status = self._time(decoded, status)
             if start and time < start:
                 continue  # from the key frame before the start

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,28 @@ from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.film import FileSource
-from rustvid.video.place import Place
+from rustvid.video.opening import PROTOCOLS, opened
+from rustvid.video.place import Before, Place
 from rustvid.video.source import Begin, Source
 from rustvid.video.times import Seen
 
 _TAIL = 2  # seconds before the end in which the last picture is looked for
 _CUT = 1  # second that is missing: the file was longer once; less where the frames are counted
+_LEADING = 32  # packets at a file's beginning among which are those shown before its key frame
 _RATES = 0.01  # relative difference that two files of one recording may have
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One file: its first picture begins, and its last one ends, at these seconds of the film."""
+    """One file: its first picture begins, and its last one ends, at these seconds of the film.
+
+    key: its first key frame; what is shown before that refers to the file before
+    """
 
     path: Path
     shift: Fraction
     begin: Fraction
+    key: Fraction
     end: Fraction
 
 
@@ -129,8 +136,13 @@ class JoinedSource(Source):
 
         heard: up to where each track of sound has come, kept up by the file
         """
-        begin = part.begin if part is not self._parts[0] else None
-        place = Place(part.shift, begin, last, pending, self.companions, heard)
+        number = self._parts.index(part)
+        begin = part.begin if number else None
+        before = None
+        if number and part.begin < part.key and self._first.info.start < part.key:
+            other = self._parts[number - 1]
+            before = Before(other.path, other.shift, other.end)
+        place = Place(part.shift, begin, last, pending, self.companions, heard, before)
         return FileSource(part.path, self._image_size, self._config, place=place)
 
     def _placed(self, paths: Sequence[Path]) -> list[_Part]:
@@ -143,9 +155,10 @@ class JoinedSource(Source):
                 looks = looks_of(source, path)
                 common = common or looks
                 check_same(paths[0], common, path, looks)
-                begin, end = _span(source, common.rate)
+                begin, key = _beginning(path, source)
+                end = _end(source, common.rate)
             shift = parts[-1].end - begin if parts else Fraction(0)
-            parts.append(_Part(path, shift, begin + shift, end + shift))
+            parts.append(_Part(path, shift, begin + shift, key + shift, end + shift))
         return parts
 
     def _chosen(self) -> list[_Part]:
@@ -240,8 +253,26 @@ def _told(value: Any) -> str:
     return str(value)
 
 
-def _span(source: FileSource, rate: Fraction) -> tuple[Fraction, Fraction]:
-    """Seconds of a file at which its first picture begins and its last one ends.
+def _beginning(path: Path, source: FileSource) -> tuple[Fraction, Fraction]:
+    """Seconds of a file at which its first picture is shown, and the key frame that comes first.
+
+    They are two where a camera has cut within an open group: then pictures follow the key frame
+    that are shown before it.
+    """
+    stream = source.stream
+    begin = key = Fraction((stream.start_time or 0) * stream.time_base)
+    with opened(path, PROTOCOLS) as container, suppress(av.error.FFmpegError):
+        packets = islice(container.demux(container.streams[stream.index]), _LEADING)
+        shown = [p.pts * p.time_base for p in packets if p.pts is not None and not p.is_discard]
+        if shown:
+            key = Fraction(shown[0])
+            leading = takewhile(lambda time: time < key, shown[1:])
+            begin = min([begin, key, *map(Fraction, leading)])
+    return begin, key
+
+
+def _end(source: FileSource, rate: Fraction) -> Fraction:
+    """Seconds of a file at which its last picture ends.
 
     Read off the packets at its end; of a file that is cut short, off its headers, so that what is
     behind it keeps its time.
@@ -258,4 +289,4 @@ def _span(source: FileSource, rate: Fraction) -> tuple[Fraction, Fraction]:
                 lasts = packet.duration * packet.time_base if packet.duration else 1 / rate
                 end = max(end, Fraction(packet.pts * packet.time_base) + lasts)
     missing = Fraction(5, 2) / rate if stream.frames else Fraction(_CUT)
-    return begin, promised if promised - end > missing else end
+    return promised if promised - end > missing else end
