@@ -7,6 +7,8 @@ from typing import Literal
 
 from rustvid.config import option, section
 
+ADAPT_STEPS = 150  # of `rustvid adapt`
+
 
 @dataclass(frozen=True)
 class PaperConfig:
