@@ -32,7 +32,7 @@ from rustvid.training.watch import Tell
 
 FEWEST = 12  # pictures below which a quarter of them says nothing
 HELD_OUT = 0.25
-LONGEST = 640  # pixels: of 4K footage, too, the network sees 448
+HELD, TAUGHT = 1280, 640  # pixels of the longest side: of 4K footage, too, the network sees 448
 _PICTURES = 8  # of a step
 _LEVEL = 0.5
 
@@ -57,7 +57,7 @@ class Adapted:
         told = (
             f"{self.start}, taught by {self.taught} pictures in {self.steps} steps; on "
             f"{len(self.after.counts)} others pooled IoU {then['IoU']} → {now['IoU']}, area error "
-            f"{then['area error']} → {now['area error']} points"
+            f"{then['area error'].value:.1f} → {now['area error'].value:.1f} points"
         )
         better = self.after.pooled.iou > self.before.pooled.iou
         return told if better else f"{told}\nno gain on unseen pictures: stay with {self.start}"
@@ -86,7 +86,7 @@ def adapt(
     if steps < 1:
         raise UsageError(f"steps must be at least 1, received {steps}")
     made_folder(out)  # before minutes are spent
-    taught, held_out = _split([example for examples in sets for example in examples])
+    taught, held_out = _split([_small(one, HELD) for examples in sets for one in examples])
     before = _judged(held_out, config)
     recipe = _recipe(name, steps)
     keras.utils.set_random_seed(recipe.seed)
@@ -95,7 +95,7 @@ def adapt(
     _freeze(model)
     compile_for(model, recipe)
     state = State(model, recipe)
-    stock = Stock([], [], [], [], [_labelled(example) for example in taught])
+    stock = Stock([], [], [], [], [_labelled(_small(one, TAUGHT)) for one in taught])
     mix = Mix(recipe.crop, 0, 0, 0, 0, 0, _PICTURES)
     with batches.stream(stock, mix, recipe.seed) as made:
         while state.step < steps:
@@ -171,8 +171,13 @@ def _judged(examples: list[Example], config: Config) -> MaskReport:
     return list(masks.judge("held out", examples, model, config).methods.values())[-1]
 
 
+def _small(example: Example, longest: int) -> Example:
+    """Both picture and mask, so that many frames of a film fit into memory."""
+    image = data.fit_inside(example.image, longest)
+    mask = example.mask.astype(np.uint8)
+    fitted = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return replace(example, image=image, mask=fitted > 0)
+
+
 def _labelled(example: Example) -> Labelled:
-    image = data.fit_inside(example.image, LONGEST)
-    mask = example.mask.astype(np.float32)
-    label = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return Labelled(image, np.asarray(label, np.float32))
+    return Labelled(example.image, example.mask.astype(np.float32))

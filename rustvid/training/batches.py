@@ -22,7 +22,7 @@ _AHEAD = 6  # batches that wait for the network
 
 @dataclass(frozen=True)
 class Labelled:
-    """A corroded photo with what is known of its pixels: (h, w) float32, 1, 0 or -1 unknown."""
+    """A photo with what is known of its pixels: (h, w) float32 in [0, 1], or -1 unknown."""
 
     image: Image
     label: Floats
