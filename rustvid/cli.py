@@ -24,7 +24,7 @@ from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
 from rustvid.presets import config_path
 from rustvid.redact import MASK, redacted
-from rustvid.training.arguments import add_evaluate, add_tune
+from rustvid.training.arguments import add_adapt, add_evaluate, add_tune
 
 if TYPE_CHECKING:
     from rustvid.frames import Measured
@@ -46,7 +46,18 @@ _REPORTED = (
     "pydensecrf2",
     "tensorflow",
 )
-COMMANDS = ("run", "live", "demo", "models", "config", "train", "evaluate", "tune", "bench")
+COMMANDS = (
+    "run",
+    "live",
+    "demo",
+    "models",
+    "config",
+    "train",
+    "evaluate",
+    "tune",
+    "adapt",
+    "bench",
+)
 
 _EPILOG = """\
 examples:
@@ -175,6 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(handler=_train)
     add_evaluate(commands, _add_configuration, _evaluate_classify, _evaluate_segment)
     add_tune(commands, _add_configuration, _tune)
+    add_adapt(commands, _add_configuration, _adapt)
     add_bench(commands, _bench)
     return parser
 
@@ -565,6 +577,17 @@ def _tune(options: argparse.Namespace) -> int:
     config = _configuration_of_model(options)
     found = tune(_sets(options), config, options.trials, options.pictures)
     _print(f"{found.text}\nwrote {found.write(Path(options.out))}")
+    return 0
+
+
+def _adapt(options: argparse.Namespace) -> int:
+    with _library_chatter(wanted=False):
+        from rustvid.progress import StepProgress
+        from rustvid.training.adapt import adapt
+    config = _configuration_of_model(options)
+    with StepProgress("adapting") as progress:
+        found = adapt(_sets(options), Path(options.out), config, options.steps, progress.show)
+    _print(f"{found.text}\nwrote {found.weights}, and {found.settings} for --config")
     return 0
 
 

@@ -14,6 +14,7 @@ from keras import ops
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
 from rustvid.method import models
+from rustvid.method.classify import Answer
 from rustvid.method.model import Model
 from rustvid.training import (
     batches,
@@ -252,26 +253,58 @@ def test_rust_from_edge_to_edge_is_all_labelled_but_for_the_decoys_on_it() -> No
     assert max(covered) == 1 and 0.5 < np.mean(covered) < 1
 
 
-def test_the_network_labels_what_it_is_sure_of_and_leaves_the_rest_unknown(tmp_path: Path) -> None:
-    write_set(tmp_path, 2)
-    photos = data.read_photos(tmp_path).photos
-    first = choose.first_stock(photos, train.TrainConfig())
+class _Third:
+    """A network: sure of the left third, unsure of the middle, whichever way it is shown; p is
+    the picture's share of red above 128."""
 
-    def network(pictures: np.ndarray, training: bool) -> dict[str, np.ndarray]:
-        """Sure on the left third, unsure in the middle; of the mirrored picture likewise."""
-        shape = (pictures.shape[1] // 2, pictures.shape[2] // 2)
-        evidence = np.zeros((2, *shape), np.float32)
-        third = shape[1] // 3
-        evidence[0, :, :third] = evidence[1, :, -third:] = 0.9
-        evidence[0, :, third : 2 * third] = evidence[1, :, third : 2 * third] = 0.1
-        return {"evidence": evidence}
+    kind, size, batch, seconds = "student", (96, 96), 4, 0.0
 
+    def look(self, images: list[np.ndarray]) -> Answer:
+        evidence = np.zeros((len(images), 48, 48), np.float32)
+        for index, image in enumerate(images):
+            evidence[index, :, :16] = evidence[index, :, 16:32] = 0.1
+            evidence[index, :, :16] = 0.9
+            if image[:, :10, 0].mean() > image[:, -10:, 0].mean():  # it sees the mirror image
+                evidence[index] = evidence[index, :, ::-1]
+        share = [float((image[..., 0] > 128).mean()) for image in images]
+        return Answer(np.array(share, np.float32), evidence)
+
+
+def rising(size: int = 96) -> np.ndarray:
+    """Red from left to right, so that a mirror image can be told."""
+    return np.tile(np.linspace(0, 255, size, dtype=np.uint8)[None, :, None], (size, 1, 3))
+
+
+def test_the_network_labels_what_it_is_sure_of_and_leaves_the_rest_unknown() -> None:
+    photos = [photo("a", rising()), photo("b", rising(), corroded=False)]
+    first = batches.Stock([photos[1]], [], [plain((150, 80, 45))], [])
     config = train.TrainConfig(rust_level=0.5, clean_level=0.05)
-    stock = choose.next_stock(photos, network, first, config)
-    assert len(stock.corroded) == 2 and stock.rust is first.rust
+    stock = choose.next_stock(photos, _Third(), first, config)
+    assert len(stock.corroded) == 1 and stock.rust is first.rust
     label = stock.corroded[0].label
     assert (label[:, :28] == 1).all() and (label[:, -28:] == 0).all()
     assert (label[:, 44:52] == composites.IGNORE).all()
+    soft = choose.next_stock(photos, _Third(), first, replace(config, labels="soft"))
+    evidence = soft.corroded[0].label
+    assert evidence[48, 10] == pytest.approx(0.9) and evidence[48, 48] == pytest.approx(0.1)
+
+
+def test_of_noisy_labels_stay_those_that_the_network_does_not_contradict() -> None:
+    red, blue = plain((200, 0, 0)), plain((0, 0, 200))
+    photos = [
+        photo("r1", red),
+        photo("r0", red, False),
+        photo("b1", blue),
+        photo("b0", blue, False),
+    ]
+    kept = choose.agreed(photos, _Third(), train.TrainConfig(weak_doubt=0.3))
+    assert [p.name for p in kept] == ["r1", "b0"]
+
+
+def test_what_validation_looks_at_is_kept_out_of_the_weak_pool() -> None:
+    held_out = [photo("held", grainy(RUST, 1))]
+    weak = [photo("again", changed(grainy(RUST, 1))), photo("other", grainy(RUST, 2))]
+    assert [p.name for p in data.apart(weak, held_out)] == ["other"]
 
 
 def test_each_round_warms_up_and_dies_away() -> None:
@@ -392,6 +425,9 @@ def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
     report = evaluate.classify(data.read_photos(tmp_path / "photos").photos, model)
     assert report.auc > 0.95
     assert weights.with_suffix(".md").exists()
+    taught = replace(config, first=2, rounds=1, weak=True, teacher=str(weights), labels="soft")
+    write_set(tmp_path / "photos" / data.WEAK, 2)
+    assert train.train(tmp_path / "photos", tmp_path / "taught", taught).exists()
     keras.backend.clear_session()
     assert float(ops.sum(ops.zeros(1))) == 0
 

@@ -1,10 +1,12 @@
-"""The arguments of `rustvid evaluate` and `rustvid tune`: nothing heavy loads for --help."""
+"""The arguments of `rustvid evaluate`, `tune` and `adapt`: nothing heavy loads for --help."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from typing import Any
+
+from rustvid.training.recipe import ADAPT_STEPS
 
 Handler = Callable[[argparse.Namespace], int]
 Adder = Callable[[argparse.ArgumentParser], None]
@@ -34,6 +36,25 @@ def add_tune(commands: Any, configuration: Adder, handler: Handler) -> None:
     tune.add_argument("--model", metavar="NAME|PATH", help="shipped model or weights")
     configuration(tune)
     tune.set_defaults(handler=handler)
+
+
+def add_adapt(commands: Any, configuration: Adder, handler: Handler) -> None:
+    """`rustvid adapt DATA … --out DIR`."""
+    adapt = commands.add_parser("adapt", help="teach the student from a few pictures with masks")
+    _add_sets(adapt)
+    adapt.add_argument(
+        "--out", required=True, metavar="DIR", help="gets adapted.npz and adapted.yaml"
+    )
+    adapt.add_argument(
+        "--steps",
+        type=int,
+        default=ADAPT_STEPS,
+        metavar="N",
+        help=f"of training; {ADAPT_STEPS} without it",
+    )
+    adapt.add_argument("--model", metavar="NAME|PATH", help="the student to begin with")
+    configuration(adapt)
+    adapt.set_defaults(handler=handler)
 
 
 def _add_sets(parser: argparse.ArgumentParser) -> None:

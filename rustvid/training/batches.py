@@ -22,7 +22,7 @@ _AHEAD = 6  # batches that wait for the network
 
 @dataclass(frozen=True)
 class Labelled:
-    """A corroded photo with what is known of its pixels: (h, w) float32, 1, 0 or -1 unknown."""
+    """A photo with what is known of its pixels: (h, w) float32 in [0, 1], or -1 unknown."""
 
     image: Image
     label: Floats
@@ -30,12 +30,13 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Stock:
-    """All that batches are made of."""
+    """All that batches are made of; masked: photos whose every pixel is labelled."""
 
     clean: Sequence[Photo]
     corroded: Sequence[Labelled]
     rust: Sequence[Image]
     decoys: Sequence[Image]
+    masked: Sequence[Labelled] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Mix:
     all_rust: int
     clean: int
     corroded: int
+    masked: int = 0
 
 
 Batch = tuple[Floats, dict[str, Floats]]
@@ -60,6 +62,7 @@ def batch(rng: np.random.Generator, stock: Stock, mix: Mix) -> Batch:
     samples += [_all_rust(rng, stock, mix.size) for _ in range(mix.all_rust)]
     samples += [_clean(rng, stock, mix.size) for _ in range(mix.clean)]
     samples += [_corroded(rng, stock, mix.size) for _ in range(mix.corroded)]
+    samples += [_masked(rng, stock, mix.size) for _ in range(mix.masked)]
     images = np.stack([sample.image for sample in samples]).astype(np.float32) / 127.5 - 1
     evidence = np.stack([sample.label[::2, ::2] for sample in samples])
     whole = np.array([sample.corroded for sample in samples], np.float32)
@@ -103,8 +106,16 @@ def _corroded(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
     whole = rng.random() < 0.6
     image, label = view(rng, photo.image, photo.label, size, (0.3, 0.55) if whole else (0.55, 1.6))
     assert label is not None
-    corroded = 1.0 if whole or (label == 1).mean() > 0.01 else IGNORE
+    corroded = 1.0 if whole or (label > 0.5).mean() > 0.01 else IGNORE
     return finish(rng, image.astype(np.float32), label, corroded)
+
+
+def _masked(rng: np.random.Generator, stock: Stock, size: int) -> Sample:
+    """Its pixels say what the picture's label is."""
+    photo = pick(rng, stock.masked)
+    image, label = view(rng, photo.image, photo.label, size, (0.5, 1.3))
+    assert label is not None
+    return finish(rng, image.astype(np.float32), label)
 
 
 @contextmanager

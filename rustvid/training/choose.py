@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
-from rustvid.method.sizes import STUDENT_MULTIPLE
+from rustvid.method.classify import Network
 from rustvid.training import material
 from rustvid.training.batches import Labelled, Stock
 from rustvid.training.composites import IGNORE
 from rustvid.training.data import Image, Photo
+from rustvid.training.evaluate import looks
 from rustvid.training.recipe import TrainConfig
 
 Floats = NDArray[np.float32]
-SEEN = 540  # a photo is shown to the network with about SEEN² pixels
 
 
 def first_stock(photos: Sequence[Photo], config: TrainConfig) -> Stock:
@@ -54,26 +52,40 @@ def _windows(photo: Photo, score: Floats, least: float) -> list[Image]:
     return []
 
 
-def next_stock(photos: Sequence[Photo], model: Any, first: Stock, config: TrainConfig) -> Stock:
-    """Later rounds: of corroded photos, what the network itself is sure of; the rest is unknown."""
-    corroded = []
-    for photo in photos:
-        if photo.corroded:
-            score = see(model, photo.image)
-            label = np.full(score.shape, IGNORE, np.float32)
-            label[score > config.rust_level] = 1
-            label[score < config.clean_level] = 0
-            corroded.append(Labelled(photo.image, label))
-    return replace(first, corroded=corroded)
+def next_stock(photos: Sequence[Photo], model: Network, first: Stock, config: TrainConfig) -> Stock:
+    """Later rounds: corroded photos labelled by a network, the last round's or a teacher."""
+    rusty = [photo for photo in photos if photo.corroded]
+    found = [
+        Labelled(photo.image, label_of(evidence, config))
+        for photo, _, evidence in see(model, rusty)
+    ]
+    return replace(first, corroded=found)
 
 
-def see(model: Any, image: Image) -> Floats:
-    """Evidence for a photo at its own size, mean of it and its mirror image: (h, w) in [0, 1]."""
-    height, width = image.shape[:2]
-    scale = SEEN / (height * width) ** 0.5
-    size = [max(1, round(s * scale / STUDENT_MULTIPLE)) * STUDENT_MULTIPLE for s in (width, height)]
-    seen = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
-    both = np.stack([seen, seen[:, ::-1]]).astype(np.float32) / 127.5 - 1
-    there, mirrored = ops.convert_to_numpy(model(both, training=False)["evidence"])
-    mean = (there.astype(np.float32) + mirrored[:, ::-1]) / 2
-    return np.asarray(cv2.resize(mean, (width, height)), np.float32)
+def label_of(evidence: Floats, config: TrainConfig) -> Floats:
+    """The evidence itself, or what is sure of it, the rest unknown (`labels`): (h, w) float32."""
+    if config.labels == "soft":
+        return evidence
+    label = np.full(evidence.shape, IGNORE, np.float32)
+    label[evidence > config.rust_level] = 1
+    label[evidence < config.clean_level] = 0
+    return label
+
+
+def agreed(photos: Sequence[Photo], model: Network, config: TrainConfig) -> list[Photo]:
+    """Of photos with noisy labels those that a network does not contradict."""
+    return [
+        photo
+        for photo, probability, _ in see(model, photos)
+        if (probability if photo.corroded else 1 - probability) > config.weak_doubt
+    ]
+
+
+def see(model: Network, photos: Sequence[Photo]) -> Iterator[tuple[Photo, float, Floats]]:
+    """Every photo with its p(corrosion) and its evidence, (h, w) in [0, 1] at the photo's own
+    size: means of the photo's and its mirror image's."""
+    straight = looks(photos, model, lambda photo: photo.image)
+    mirrored = looks(photos, model, lambda photo: np.fliplr(photo.image))
+    for (photo, p, there), (_, q, back) in zip(straight, mirrored, strict=True):
+        mean = cv2.resize((there + back[:, ::-1]) / 2, photo.image.shape[1::-1])
+        yield photo, (p + q) / 2, np.asarray(mean, np.float32)

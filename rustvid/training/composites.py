@@ -183,7 +183,7 @@ def finish(
         picture = _watermark(rng, picture)
     image = _degraded(rng, picture)
     if corroded is None:
-        amount = float((label == 1).mean())
+        amount = float((label > 0.5).mean())
         corroded = 1.0 if amount > 0.005 else IGNORE if (label != 0).any() else 0.0
     return Sample(image, label, corroded)
 

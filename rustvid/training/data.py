@@ -203,6 +203,13 @@ def split(photos: Iterable[Photo], validation: float) -> tuple[list[Photo], list
     return _by_name(training), _by_name(held_out)
 
 
+def apart(photos: Sequence[Photo], others: Sequence[Photo]) -> list[Photo]:
+    """The photos that are not nearly identical to any of the others."""
+    known = {id(photo) for photo in others}
+    groups = near_groups([*photos, *others])
+    return [p for group in groups if not any(id(q) in known for q in group) for p in group]
+
+
 def _by_name(photos: list[Photo]) -> list[Photo]:
     return sorted(photos, key=lambda photo: photo.name)
 

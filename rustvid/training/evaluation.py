@@ -54,7 +54,7 @@ def evaluate_classify(
     photos = data.PhotoFolder(folder)
     if out:
         plots.check()
-        _made(out)
+        made_folder(out)
     model = model or Model(config.model, config.localise.score)
     watched = tables.watched(photos, "photos", len(photos))
     report = evaluate.classify(watched, model, config.model.threshold)
@@ -102,7 +102,7 @@ def evaluate_segment(
         if next(iter(chosen), None) is None:  # what is wrong is told before the model loads
             raise UsageError(f"{chosen.path}: holds no picture")
     if out:
-        _made(out)
+        made_folder(out)
     model = model or Model(config.model, config.localise.score)
     reports, outputs = [], []
     for chosen in sets:
@@ -179,7 +179,8 @@ def _model_facts(model: Network) -> dict[str, Any]:
     }
 
 
-def _made(folder: Path) -> None:
+def made_folder(folder: Path) -> None:
+    """Make a folder for results; raises SinkError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

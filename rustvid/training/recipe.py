@@ -7,6 +7,8 @@ from typing import Literal
 
 from rustvid.config import option, section
 
+ADAPT_STEPS = 150  # of `rustvid adapt`
+
 
 @dataclass(frozen=True)
 class PaperConfig:
@@ -35,11 +37,23 @@ class TrainConfig:
         0.1, "share of photos, by name, kept out of training", low=0, high=0.5
     )
 
-    weak: bool = option(False, "learn from DATA/weak too, whose labels are noisy; not tried yet")
+    weak: bool = option(False, "learn from DATA/weak too, whose labels are noisy")
+    weak_doubt: float = option(
+        0.3,
+        "with a teacher: p(corrosion) from which a weak photo may be corroded, and its distance "
+        "from 1 at which it may be clean; photos that contradict their label are left out",
+        low=0,
+        high=1,
+    )
     start: str | None = option(
         "rustvid-student",
         "what to begin with: a student, shipped or .npz; imagenet: the encoder alone "
         "(pip install 'rustvid[train]'); null: nothing",
+    )
+    teacher: str | None = option(
+        None,
+        "a student, shipped or .npz, whose evidence labels corroded photos in round 0 already; "
+        "null: round 0 knows of them only what cannot be rust",
     )
     first: int = option(1000, "steps of round 0, whose material is chosen by colour", low=1)
     steps: int = option(700, "steps of each later round, taught by the round before", low=1)
@@ -70,6 +84,11 @@ class TrainConfig:
     )
     decoy_window: float = option(
         0.4, "mean colour likelihood from which a window of a clean photo is a decoy", low=0, high=1
+    )
+    labels: Literal["hard", "soft"] = option(
+        "hard",
+        "what a network's evidence teaches on corroded photos; hard: what it is sure of; "
+        "soft: the evidence itself, as a probability",
     )
     rust_level: float = option(
         0.35, "evidence above which a corroded photo's pixel is taught as rust", low=0, high=1

@@ -122,7 +122,7 @@ def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
     for number in range(config.rounds):
         if state.step >= config.end(number):
             continue
-        stock = _chosen(state, photos, first, number, watch.out) if number else first
+        stock = _chosen(state, photos, first, number, watch.out)
         mix = batches.Mix(
             config.crop,
             config.composites,
@@ -138,13 +138,31 @@ def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
 def _chosen(
     state: State, photos: Sequence[data.Photo], first: batches.Stock, number: int, out: Path
 ) -> batches.Stock:
-    """The round's stock, labelled by the network as it was when the round began."""
-    config, path = state.config, out / f"round{number}.npz"
+    """The round's stock, labelled by the network as it was when the round began; in round 0 by
+    the teacher, if there is one."""
+    config = state.config
+    if not number:
+        if not config.teacher:
+            return first
+        return choose.next_stock(photos, looking(config.teacher), first, config)
+    path = out / f"round{number}.npz"
     if not path.exists():
         network.save_weights(state.ready(), path)
-    model = student.build(config.run_dtype)
-    network.assign_weights(model, models.read_weights(path), str(path))
-    return choose.next_stock(photos, model, first, config)
+    return choose.next_stock(photos, looking(str(path)), first, config)
+
+
+def _weak(
+    folder: Path, held_out: Sequence[data.Photo], config: TrainConfig
+) -> Sequence[data.Photo]:
+    """The pool of noisy labels: without what validation or teacher speak against."""
+    read = data.read_weak(folder, config.longest)
+    photos = data.apart(read.photos, held_out) if read else []
+    return choose.agreed(photos, looking(config.teacher), config) if config.teacher else photos
+
+
+def looking(name: str) -> Model:
+    """A student that labels photos, by nothing but what it has learned."""
+    return Model(ModelConfig(name=name, redness=0))
 
 
 def _steps(state: State, end: int, made: Any, watch: Watch) -> None:
@@ -190,8 +208,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
-    weak = data.read_weak(folder, config.longest) if config.weak else None
-    photos += weak.photos if weak else ()
+    if config.weak:
+        photos += _weak(folder, held_out, config)
     model = student.build(None, logits=True)
     begin(model, config.start)
     compile_for(model, config)
