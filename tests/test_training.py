@@ -124,6 +124,12 @@ def test_the_weak_pool_is_read_where_there_is_one(tmp_path: Path) -> None:
     assert len(data.read_photos(tmp_path).photos) == 4
 
 
+def test_a_weak_pool_that_is_asked_for_and_missing_is_an_error(tmp_path: Path) -> None:
+    write_set(tmp_path / "photos", 2)
+    with pytest.raises(UsageError, match=r"no folder .*weak; use weak=false"):
+        train.train(tmp_path / "photos", tmp_path / "out", train.TrainConfig(weak=True))
+
+
 def photo(name: str, image: np.ndarray, corroded: bool = True, source: str = "") -> data.Photo:
     return data.Photo(name, image, corroded, source)
 

@@ -15,21 +15,29 @@ from rustvid.training.recipe import TrainConfig
 
 
 def write(
-    photos: PhotoSet, held_out: int, config: TrainConfig, metrics: str = "", *, name: str
+    photos: PhotoSet,
+    held_out: int,
+    config: TrainConfig,
+    metrics: str = "",
+    *,
+    name: str,
+    weak: int = 0,
 ) -> str:
-    """Markdown with data, recipe, versions and limits; metrics: see `measured`."""
+    """Markdown with data, recipe, versions and limits; metrics: see `measured`; weak: photographs
+    with noisy labels that were used besides."""
     corroded = len(photos.where(True))
     faults = ", ".join(f"{count} {name}" for name, count in sorted(photos.faults.items()))
     near = [group for group in data.near_groups(photos.photos) if len(group) > 1]
     recipe = "\n".join(f"| {k} | {v} |" for k, v in dataclasses.asdict(config).items())
     packages = ", ".join(f"{name} {version(name)}" for name in ("keras", "numpy"))
+    noisy = f"\n{weak} more with noisy labels were learned from." if weak else ""
     return f"""# Model card: {name}
 
 ## Data
 {corroded} photographs with corrosion, {len(photos.photos) - corroded} without, each with that one
 label and nothing else: no pixel was labelled by hand. Left out: {faults or "none"}.
 {held_out} of these photographs were kept out of training for validation. {sum(map(len, near))}
-are near-identical to another; those stay together on one side of the split.
+are near-identical to another; those stay together on one side of the split.{noisy}
 SHA-256 of the listing (names and content): `{photos.listing}`
 
 ## Recipe

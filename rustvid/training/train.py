@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from rustvid.config import ModelConfig
+from rustvid.errors import UsageError
 from rustvid.method import models, network, student
 from rustvid.method.model import Model
 from rustvid.method.sizes import STUDENT_SIZE
@@ -156,7 +157,9 @@ def _weak(
 ) -> Sequence[data.Photo]:
     """The pool of noisy labels: without what validation or teacher speak against."""
     read = data.read_weak(folder, config.longest)
-    photos = data.apart(read.photos, held_out) if read else []
+    if read is None:
+        raise UsageError(f"weak: true, but there is no folder {folder / data.WEAK}; use weak=false")
+    photos = data.apart(read.photos, held_out)
     return choose.agreed(photos, looking(config.teacher), config) if config.teacher else photos
 
 
@@ -208,8 +211,10 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
+    weak: Sequence[data.Photo] = ()
     if config.weak:
-        photos += _weak(folder, held_out, config)
+        weak = _weak(folder, held_out, config)
+        photos += weak
     model = student.build(None, logits=True)
     begin(model, config.start)
     compile_for(model, config)
@@ -222,7 +227,9 @@ def train(
     network.save_weights(state.ready(), weights)
     ready = Model(ModelConfig(name=str(weights)))
     validated = evaluate.classify(held_out, ready) if held_out else None
-    text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
+    text = card.write(
+        read, len(held_out), config, card.measured(validated), name=weights.stem, weak=len(weak)
+    )
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
     if plots.available():
         plots.curves(out / "log.csv")
