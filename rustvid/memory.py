@@ -22,9 +22,9 @@ MB = 1_000_000
 _PROCESS = 850 * MB  # Python with TensorFlow, PyAV, OpenCV
 _WEIGHTS = 230 * MB  # a network, its compiled passes and what the decoder and encoder begin with
 _LEAN = 210 * MB  # the same of both where LiteRT computes, and TensorFlow is not there
-# Both from peaks of compiling alone: 1,054, 1,349 and 2,632 MB for files of 2.5, 6.8 and 35.5 MB
+# Both from peaks of compiling alone: 1,054, 1,726 and 2,632 MB for files of 2.5, 13.0 and 35.5 MB
 _COMPILING = 1_050 * MB  # Python with PyAV and OpenCV, and a child with TensorFlow
-_PER_WEIGHTS_BYTE = 48  # that the child holds of a network beside them, for a byte of its file
+_PER_WEIGHTS_BYTE = 56  # that the child holds of a network beside them, for a byte of its file
 _PER_INPUT_PIXEL = 320  # bytes of activations for each pixel that the network sees in one pass
 _WORKER = 250 * MB  # Python with OpenCV and scikit-learn, and the CRF's own at 572 × 572
 _DECODER, _ENCODER = 24, 48  # pictures that they hold: references, threads, look-ahead

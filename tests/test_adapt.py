@@ -93,7 +93,13 @@ def test_a_student_learns_what_corrosion_is_at_this_plant(
     used = load(out / "adapted.yaml", Config())
     assert used.model.name == str((out / "adapted.npz").resolve()) and used.model.size == 128
     assert (used.model.redness, used.refine.level) == (0, 0.5)
-    assert models.kind_of_file(out / "adapted.npz") == "student"
+    shipped, adapted = (
+        models.read_weights(path)
+        for path in (models.find("rustvid-student"), Path(used.model.name))
+    )
+    assert shipped.keys() == adapted.keys()
+    kept = [name for name in shipped if not name.startswith(("up", "evidence_head"))]
+    assert all(np.array_equal(shipped[name], adapted[name]) for name in kept)
     assert "IoU" in (out / "adapted.md").read_text(encoding="utf-8")
 
 

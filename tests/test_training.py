@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import cv2
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
-from rustvid.method import models
+from rustvid.method import efficientnet, models, student
 from rustvid.method.classify import Answer
 from rustvid.method.model import Model
 from rustvid.training import (
@@ -408,6 +410,22 @@ def test_the_hsv_rule_marks_rust_and_not_blue() -> None:
 # --- the whole way ---------------------------------------------------------------------------
 
 
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block for each stage of the encoder: it learns likewise and is built in half the time."""
+    stages = tuple((1, *rest) for _, *rest in efficientnet.STAGES)
+    monkeypatch.setattr(efficientnet, "STAGES", stages)
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """No graph of the network: for a few steps it takes longer to make than they do."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.usefixtures("shallow")
 def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
     write_set(tmp_path / "photos", 10)
     config = train.TrainConfig(
@@ -431,7 +449,10 @@ def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
     report = evaluate.classify(data.read_photos(tmp_path / "photos").photos, model)
     assert report.auc > 0.95
     assert weights.with_suffix(".md").exists()
-    taught = replace(config, first=2, rounds=1, weak=True, teacher=str(weights), labels="soft")
+    assert student.knows_world(models.read_weights(weights))
+    taught = replace(
+        config, first=2, rounds=1, probe=False, weak=True, teacher=str(weights), labels="soft"
+    )
     write_set(tmp_path / "photos" / data.WEAK, 2)
     assert train.train(tmp_path / "photos", tmp_path / "taught", taught).exists()
     keras.backend.clear_session()
@@ -442,6 +463,7 @@ class _PulledPlugError(Exception):
     pass
 
 
+@pytest.mark.usefixtures("shallow", "eager")
 def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +483,7 @@ def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(
         warmup=2,
         horizon=20,
         validation=0.2,
+        probe=False,  # its own tests: test_probe.py
     )
 
     def pull_the_plug(step: int, total: int, loss: float) -> None:
@@ -481,6 +504,7 @@ def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(
     assert (tmp_path / "broken" / "log.png").exists()
 
 
+@pytest.mark.usefixtures("shallow", "eager")
 def test_a_round_ends_when_the_validation_gets_no_better(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,7 +512,14 @@ def test_a_round_ends_when_the_validation_gets_no_better(
     monkeypatch.setattr(Watch, "_validated", lambda watch, model: 0.5)
     write_set(tmp_path / "photos", 4)
     config = train.TrainConfig(
-        start=None, first=40, rounds=1, crop=64, composites=1, patience=2, validation=0.3
+        start=None,
+        first=40,
+        rounds=1,
+        crop=64,
+        composites=1,
+        patience=2,
+        validation=0.3,
+        probe=False,
     )
     steps: list[int] = []
     told = tmp_path / "out"

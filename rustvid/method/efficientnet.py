@@ -24,27 +24,28 @@ STAGES = (
 STEM, TOP = 32, 1280  # filters before the first stage and after the last
 
 
-def encoder(image: Any, dtype: str | None = None) -> list[Any]:
+def encoder(image: Any, dtype: str | None = None, prefix: str = "") -> list[Any]:
     """Features at strides 2, 4, 8, 16 and 32, finest first: 16, 24, 40, 112 and 320 of them.
 
     image: (B, H, W, 3), RGB / 127.5 - 1, H and W multiples of 32
+    prefix: of the layers' names, where a model has two encoders
     """
     outputs: list[Any] = []
-    x = convolution("stem", STEM, 3, dtype, stride=2, activation="relu6")(image)
+    x = convolution(f"{prefix}stem", STEM, 3, dtype, stride=2, activation="relu6")(image)
     for number, (blocks, expansion, kernel, stride, filters) in enumerate(STAGES, start=1):
         for block in range(1, blocks + 1):
             if block == 1 and stride == 2:
                 outputs.append(x)
-            name = f"stage{number}_{block}"
+            name = f"{prefix}stage{number}_{block}"
             step = stride if block == 1 else 1
             y = _inverted_residual(x, name, expansion, kernel, step, filters, dtype)
             x = y if block == 1 else layers.Add(name=f"{name}_add", dtype=dtype)([x, y])
     return [*outputs, x]
 
 
-def top(features: Any, dtype: str | None = None) -> Any:
+def top(features: Any, dtype: str | None = None, prefix: str = "") -> Any:
     """The last 1×1 convolution: 1,280 features at stride 32, what ImageNet's classes rest on."""
-    return convolution("top", TOP, 1, dtype, activation="relu6")(features)
+    return convolution(f"{prefix}top", TOP, 1, dtype, activation="relu6")(features)
 
 
 def _inverted_residual(

@@ -59,7 +59,7 @@ def assembled(path: Path, score: str, precision: str, size: tuple[int, int]) -> 
     """The Keras model of these weights on uint8 pictures of (width, height)."""
     arrays = read_weights(path)
     if kind_of(arrays, str(path)) == "student":
-        inner = student.build(precision)
+        inner = student.build(precision, world=student.knows_world(arrays))
     else:
         filters = int(arrays["conv1_1/kernel"].shape[-1])
         inner = network.build(filters, score=score, dtype=precision)

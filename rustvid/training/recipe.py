@@ -70,6 +70,12 @@ class TrainConfig:
     )
     horizon: int = option(200, "steps over which the weights that ship are averaged", low=10)
 
+    probe: bool = option(
+        True,
+        "give p(corrosion) a second witness at the end: a linear neuron on an encoder that stays "
+        "as ImageNet left it",
+    )
+
     crop: int = option(224, "side of a training picture, a multiple of 32", low=32)
     composites: int = option(5, "pictures of a batch: rust and decoys on clean photos", low=0)
     on_corroded: int = option(1, "pictures of a batch: rust and decoys on corroded photos", low=0)

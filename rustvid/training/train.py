@@ -30,6 +30,7 @@ from rustvid.training import (
     imagenet,
     losses,
     plots,
+    probe,
 )
 from rustvid.training.recipe import TrainConfig
 from rustvid.training.watch import Tell, Watch
@@ -82,6 +83,8 @@ class State:
     def __init__(self, model: Any, config: TrainConfig) -> None:
         self.model, self.config, self.step = model, config, 0
         self.mean = [np.array(value) for value in model.get_weights()]
+        self._world = any(layer.name.startswith(student.WORLD) for layer in model.layers)
+        self._ready: dict[str, Any] = {}  # what `ready` built: to trace it again takes seconds
 
     def advance(self, images: Any, labels: Any) -> Any:
         """One step; returns the running means of the losses."""
@@ -99,10 +102,11 @@ class State:
         self.model.optimizer.iterations.assign(step)  # the schedule counts by it
 
     def ready(self, dtype: str = "float32") -> Any:
-        """The network as it runs, with the mean weights."""
-        model = student.build(dtype)
-        model.set_weights(self.mean)
-        return model
+        """The network as it runs, with the mean weights; the same one each time."""
+        if dtype not in self._ready:
+            self._ready[dtype] = student.build(dtype, world=self._world)
+        self._ready[dtype].set_weights(self.mean)
+        return self._ready[dtype]
 
     def save(self, path: Path) -> None:
         """Write it all, atomically."""
@@ -195,6 +199,15 @@ def begin(model: Any, start: str | None) -> None:
         network.assign_weights(model, models.read_weights(path), str(path))
 
 
+def save_with_probe(weights: Path, photos: Sequence[data.Photo], start: str | None) -> None:
+    """Give the student of a file the second witness of p(corrosion), fitted to these photos."""
+    encoder = probe.world(start)
+    model = student.build(world=True)
+    own, head = models.read_weights(weights), probe.fitted(photos, encoder)
+    network.assign_weights(model, {**own, **encoder, **head}, str(weights))
+    network.save_weights(model, weights)
+
+
 def train(
     folder: Path,
     out: Path,
@@ -211,10 +224,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
-    weak: Sequence[data.Photo] = ()
-    if config.weak:
-        weak = _weak(folder, held_out, config)
-        photos += weak
+    weak = _weak(folder, held_out, config) if config.weak else ()
     model = student.build(None, logits=True)
     begin(model, config.start)
     compile_for(model, config)
@@ -222,9 +232,11 @@ def train(
     if (out / "state.npz").exists():
         state.restore(out / "state.npz")
     watch = Watch(out, held_out, config.patience, tell, LOG, STUDENT_SIZE)
-    run(state, photos, watch)
+    run(state, [*photos, *weak], watch)
     weights = out / "rustvid-student.npz"
     network.save_weights(state.ready(), weights)
+    if config.probe:
+        save_with_probe(weights, photos, config.start)
     ready = Model(ModelConfig(name=str(weights)))
     validated = evaluate.classify(held_out, ready) if held_out else None
     text = card.write(

@@ -72,7 +72,8 @@ class Watch:
 
     def _validated(self, model: Any) -> float:
         """Area under the ROC, at the size at which the pipeline looks."""
-        model.compile(jit_compile=False)
+        if not model.compiled:
+            model.compile(jit_compile=False)
         answers = []
         for photo in self._photos:
             seen = cv2.resize(photo.image, self._size, interpolation=cv2.INTER_AREA)
