@@ -27,6 +27,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from rustvid.video import priority
+
 if TYPE_CHECKING:
     from av.container.core import Chapter  # in PyAV's type stubs only
 
@@ -106,7 +108,8 @@ def clip(path: Path, **wanted: Any) -> Path:
         ]
         texts = [container.add_mux_stream(SUBTITLES_IN[path.suffix])] if look.subtitle else []
         data = [container.add_data_stream(DATA_IN[path.suffix])] if look.data else []
-        container.start_encoding()
+        with priority.unchanged():
+            container.start_encoding()
         _write_texts(container, texts + data, look.seconds)
         for number, sound in enumerate(sounds):
             _write_tone(container, sound, look.seconds, 440.0 * (number + 1))

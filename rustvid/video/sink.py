@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
 from rustvid.frames import Frame, Picture
+from rustvid.video import priority
 from rustvid.video.accelerators import accelerated
 from rustvid.video.border import border
 from rustvid.video.copies import codec_name, holds, is_adts
@@ -200,7 +201,8 @@ class VideoSink(Sink):
             self._video = self._add_video(picture)
             for stream in self._template.companions:
                 self._add_copy(stream)
-            self._container.start_encoding()
+            with priority.unchanged():
+                self._container.start_encoding()
         except BaseException:  # what has not started cannot be closed, only let go
             self._container = self._video = None
             self._copies.clear()
