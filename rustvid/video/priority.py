@@ -20,7 +20,7 @@ _THREADS = Path("/proc/self/task")
 @contextmanager
 def unchanged() -> Iterator[None]:
     """This thread, and all threads that begin inside, are scheduled as this one was before."""
-    if sys.platform != "linux":  # elsewhere there is no such priority to be had
+    if sys.platform != "linux" or not _THREADS.is_dir():  # there it cannot be seen
         yield
         return
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
@@ -30,7 +30,8 @@ def unchanged() -> Iterator[None]:
     finally:
         for thread in {threading.get_native_id(), *(_threads() - before)}:
             with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.sched_setscheduler(thread, policy, parameters)
+                if os.sched_getscheduler(thread) != policy:  # not all may ask for a change
+                    os.sched_setscheduler(thread, policy, parameters)
 
 
 def _threads() -> set[int]:
