@@ -29,6 +29,7 @@ sys.path.insert(0, str(machine.ROOT))
 from rustvid.errors import UsageError
 from rustvid.method import localise, network
 from rustvid.method.models import find, kind_of, read_weights
+from rustvid.method.place import placed
 from rustvid.method.refine.threshold import dynamic_threshold
 from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.training import masks, metrics, tables
@@ -82,7 +83,7 @@ class Classifier:
             "Grad-CAM": localise.grad_cam(features, weights),
             "signed evidence": localise.signed_evidence(features, weights),
         }
-        arrays = {name: np.asarray(heat, np.float32)[0] for name, heat in small.items()}
+        arrays = {name: placed(np.asarray(heat, np.float32))[0] for name, heat in small.items()}
         enlarged = {name: np.asarray(cv2.resize(a, (SIZE, SIZE))) for name, a in arrays.items()}
         floors = {"HSV rule": masks.hsv_rule(example.image), "everything": np.ones((2, 2))}
         for name, mask in floors.items():

@@ -32,6 +32,7 @@ from rustvid.pipeline import run
 SIZE = CLASSIFIER_SIZE
 OURS = (
     *("model.name=rustseg-lite", "model.threshold=0", "sample.every=1", "localise.score=sigmoid"),
+    "localise.place=picture",
     *("refine.method=advanced", "refine.size=572", "refine.iterations=10"),
 )
 DIAMOND = np.array(
@@ -225,7 +226,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     config = Config(input=str(args.input))
     for assignment in (*OURS, *args.set):
         config = apply(config, assignment)
-    model = Model(config.model, config.localise.score)
+    model = Model(config.model, config.localise)
     literal = Literal(config)
     noise = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     model.look([noise] * model.batch)  # the first passes compile

@@ -80,7 +80,7 @@ def main() -> None:
     print(tables.markdown(tables.MASK_HEADER, []), flush=True)
     told: list[str] = []
     for number, (label, config) in enumerate(configurations(args).items()):
-        model = Model(config.model, config.localise.score)
+        model = Model(config.model, config.localise)
         found[label] = {"sha256": model.digest, "precision": model.precision, "sets": {}}
         for chosen in sets(args.data, args.half, args.every):
             report = masks.judge(chosen.name, chosen, model, config)

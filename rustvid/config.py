@@ -169,6 +169,11 @@ class LocaliseConfig:
     score: Literal["exp", "sigmoid"] = option(
         "exp", "Grad-CAM++ of exp(logit), as its authors do, or of the sigmoid itself"
     )
+    place: Literal["field", "picture"] = option(
+        "field",
+        "where a heat map lies; field: each position where it looks, and the margin, where none "
+        "does, like its neighbours; picture: stretched over all of it, as in the paper",
+    )
 
 
 @dataclass(frozen=True)

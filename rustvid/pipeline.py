@@ -304,7 +304,7 @@ def loaded(config: Config, shapes: Sequence[int] = ()) -> Network:
     size_pool(threads)
     if weights := compiles(config.model, config.localise.score):
         check_compiling(weights.stat().st_size, limit_of(config.max_memory))
-    return Model(config.model, config.localise.score, shapes, threads)
+    return Model(config.model, config.localise, shapes, threads)
 
 
 def refinement(config: Config, model: Network | None) -> RefineConfig:

@@ -11,7 +11,7 @@ from keras import ops
 
 from rustvid.errors import ModelError
 from rustvid.method import efficientnet, models, network, student
-from rustvid.training import train
+from rustvid.training import losses, pupils, train
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +83,9 @@ def test_student_overfits_two_images() -> None:
     images[1, 32:96, 16:80] += (-0.7, -0.3, 0.4)  # a blue one
     labels[0, 16:48, 8:40] = 1
     model = student.build(logits=True)
-    train.begin(model, "rustvid-student")
-    train.compile_for(model, train.TrainConfig(rate=1e-3, warmup=5, first=80, rounds=1))
+    pupils.begin(model, "rustvid-student")
+    config = train.TrainConfig(rate=1e-3, warmup=5, first=80, rounds=1)
+    train.compile_for(model, config, losses.pixel_loss(config.dice_weight))
     truth = {"evidence": labels, "probability": np.array([1, 0], np.float32)}
     for _ in range(80):
         model.train_on_batch(images, truth)

@@ -152,4 +152,4 @@ def loaded(config: Config) -> Network:
 
         keras.utils.set_random_seed(0)
         network.save_weights(network.build(network.PAPER_FILTERS), path)  # He uniform
-    return Model(config.model, config.localise.score)
+    return Model(config.model, config.localise)

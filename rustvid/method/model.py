@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 
 from rustvid import budget
 from rustvid.chatter import silenced
-from rustvid.config import ModelConfig
+from rustvid.config import LocaliseConfig, ModelConfig
 from rustvid.errors import UsageError
 from rustvid.method import redness
 from rustvid.method.classify import Answer
 from rustvid.method.compiled import compiled, is_kept
 from rustvid.method.compiler import can_start, compiled_apart
 from rustvid.method.models import find, kind_of_file
+from rustvid.method.place import placed
 from rustvid.method.sizes import grid_of
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either within Windows
@@ -49,11 +50,12 @@ class Model:
     def __init__(
         self,
         config: ModelConfig,
-        score: str = "exp",
+        localise: LocaliseConfig | None = None,
         shapes: Sequence[int] = (),
         threads: int | None = None,
     ) -> None:
-        path = find(config.name)
+        localise = localise or LocaliseConfig()
+        score, path = localise.score, find(config.name)
         self.kind = kind_of_file(path)
         self.name = config.name
         self.digest = _digest(path)
@@ -61,6 +63,7 @@ class Model:
         self._grid = grid_of(config, self.kind)
         self.size = self._grid.size
         self._redness = config.redness
+        self._placed = self.kind == "classifier" and localise.place == "field"
         self.seconds = 0.0
         part = self._grid.width, self._grid.height
         self.engine = engine_of(config)
@@ -80,6 +83,7 @@ class Model:
         passes = [self._pass(np.stack(views[start : start + self.batch])) for start in starts]
         probability = np.concatenate([found.probability for found in passes])
         evidence = np.concatenate([found.evidence for found in passes])
+        evidence = placed(evidence) if self._placed else evidence
         whole = evidence.reshape(len(images), self._grid.count, *evidence.shape[1:])
         seen = np.stack([self._grid.stitch(maps) for maps in whole])
         if self.kind == "student":

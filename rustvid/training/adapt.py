@@ -25,7 +25,9 @@ from rustvid.training.batches import Labelled, Mix, Stock
 from rustvid.training.data import Photo
 from rustvid.training.evaluation import made_folder
 from rustvid.training.examples import Example, ExampleSet
+from rustvid.training.losses import pixel_loss
 from rustvid.training.masks import MaskReport
+from rustvid.training.pupils import student_ready
 from rustvid.training.recipe import ADAPT_STEPS, TrainConfig
 from rustvid.training.train import State, compile_for
 from rustvid.training.watch import Tell
@@ -91,11 +93,12 @@ def adapt(
     recipe = _recipe(name, steps)
     keras.utils.set_random_seed(recipe.seed)
     arrays = models.read_weights(path)
-    model = student.build(None, logits=True, world=student.knows_world(arrays))
+    world = student.knows_world(arrays)
+    model = student.build(None, logits=True, world=world)
     network.assign_weights(model, arrays, str(path))
     _freeze(model)
-    compile_for(model, recipe)
-    state = State(model, recipe)
+    compile_for(model, recipe, pixel_loss(recipe.dice_weight))
+    state = State(model, recipe, student_ready(world=world))
     stock = Stock([], [], [], [], [_labelled(_small(one, TAUGHT)) for one in taught])
     mix = Mix(recipe.crop, 0, 0, 0, 0, 0, _PICTURES)
     with batches.stream(stock, mix, recipe.seed) as made:
@@ -168,7 +171,7 @@ def _units(examples: list[Example]) -> dict[str, str]:
 
 def _judged(examples: list[Example], config: Config) -> MaskReport:
     """The model's masks of these pictures, by the configuration as it is."""
-    model: Any = Model(config.model, config.localise.score)
+    model: Any = Model(config.model, config.localise)
     return list(masks.judge("held out", examples, model, config).methods.values())[-1]
 
 

@@ -55,7 +55,7 @@ def evaluate_classify(
     if out:
         plots.check()
         made_folder(out)
-    model = model or Model(config.model, config.localise.score)
+    model = model or Model(config.model, config.localise)
     watched = tables.watched(photos, "photos", len(photos))
     report = evaluate.classify(watched, model, config.model.threshold)
     left_out = f"left out: {photos.faults}"
@@ -103,7 +103,7 @@ def evaluate_segment(
             raise UsageError(f"{chosen.path}: holds no picture")
     if out:
         made_folder(out)
-    model = model or Model(config.model, config.localise.score)
+    model = model or Model(config.model, config.localise)
     reports, outputs = [], []
     for chosen in sets:
         watched = tables.watched(chosen, chosen.name)

@@ -85,9 +85,9 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)
-    weights = out / "rustseg.npz"
-    watch = Watch(out, held_out, config.patience, tell, LOG, CLASSIFIER_SIZE)
-    _epochs(model, whole, photos, config, watch, weights)
+    watch = Watch(out, held_out, config.patience, tell, LOG, CLASSIFIER_SIZE, "rustseg")
+    _epochs(model, whole, photos, config, watch)
+    weights = watch.weights
     ready = Model(ModelConfig(name=str(weights)))
     validated = evaluate.classify(held_out, ready) if held_out else None
     text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
@@ -103,7 +103,6 @@ def _epochs(
     photos: Sequence[data.Photo],
     config: TrainConfig,
     watch: Watch,
-    weights: Path,
 ) -> None:
     """All epochs that are not done yet, a line of the log and the state after each."""
     path = watch.out / "state.npz"
@@ -118,7 +117,7 @@ def _epochs(
                 watch.tell(number, total, float(found[0]))
         watch.note(number + 1, found, whole)
         model.reset_metrics()
-        network.save_weights(whole, weights)
+        network.save_weights(whole, watch.weights)
         checkpoint.save(path, model, {"epoch": np.array(number + 1)})
         if watch.enough():
             return

@@ -25,8 +25,10 @@ class PaperConfig:
 class TrainConfig:
     """Read by `rustvid.config.load(path, TrainConfig())`; a file holds differences."""
 
-    network: Literal["student", "classifier"] = option(
-        "student", "what is trained; classifier: the paper's, by its recipe (section paper)"
+    network: Literal["student", "classifier", "guided"] = option(
+        "student",
+        "what is trained; classifier: the paper's, by its recipe (section paper); guided: the "
+        "paper's with paper.filters, by this recipe, so that its heat map learns where rust is",
     )
     seed: int = option(0, "of everything that is drawn at random")
     precision: Literal["float32", "mixed_bfloat16"] = option(
@@ -47,8 +49,9 @@ class TrainConfig:
     )
     start: str | None = option(
         "rustvid-student",
-        "what to begin with: a student, shipped or .npz; imagenet: the encoder alone "
-        "(pip install 'rustvid[train]'); null: nothing",
+        "what to begin with: a model of the same kind, shipped or .npz (guided: with as many "
+        "filters, or fewer); imagenet: the student's encoder alone (pip install 'rustvid[train]'); "
+        "null: nothing",
     )
     teacher: str | None = option(
         None,
@@ -76,7 +79,9 @@ class TrainConfig:
         "as ImageNet left it",
     )
 
-    crop: int = option(224, "side of a training picture, a multiple of 32", low=32)
+    crop: int = option(
+        224, "side of a training picture, a multiple of 32 (guided: 16 n + 140)", low=32
+    )
     composites: int = option(5, "pictures of a batch: rust and decoys on clean photos", low=0)
     on_corroded: int = option(1, "pictures of a batch: rust and decoys on corroded photos", low=0)
     all_rust: int = option(1, "pictures of a batch: rust from edge to edge, decoys on it", low=0)
@@ -103,7 +108,7 @@ class TrainConfig:
         0.04, "evidence below which it is taught as clean; between the two it is unknown", low=0
     )
 
-    paper: PaperConfig = section(PaperConfig, "network: classifier")
+    paper: PaperConfig = section(PaperConfig, "network: classifier, and filters of guided")
 
     @property
     def run_dtype(self) -> str:

@@ -1,8 +1,9 @@
-"""Training the student in rounds: composites teach it, then it labels the photos of the next.
+"""Training in rounds: composites teach a pupil, then it labels the photos of the next.
 
     rustvid train DATA --out DIR --config train
 
-Started again with the same --out, it goes on from the last state that was saved.
+The pupil is the student, or the paper's classifier (guided.py). Started again with the same --out,
+it goes on from the last state that was saved.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
 from rustvid.method import models, network, student
 from rustvid.method.model import Model
-from rustvid.method.sizes import STUDENT_SIZE
 from rustvid.training import (
     batches,
     card,
@@ -27,11 +27,13 @@ from rustvid.training import (
     choose,
     data,
     evaluate,
-    imagenet,
+    guided,
     losses,
     plots,
     probe,
+    pupils,
 )
+from rustvid.training.pupils import Ready
 from rustvid.training.recipe import TrainConfig
 from rustvid.training.watch import Tell, Watch
 
@@ -62,11 +64,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         return {}
 
 
-def compile_for(model: Any, config: TrainConfig) -> None:
-    """Attach optimiser and losses."""
+def compile_for(model: Any, config: TrainConfig, pixels: losses.Loss) -> None:
+    """Attach optimiser and losses; pixels: of the evidence."""
     model.compile(
         keras.optimizers.AdamW(Schedule(config), weight_decay=config.decay, global_clipnorm=5.0),
-        loss={"evidence": losses.pixel_loss(config.dice_weight), "probability": losses.image_loss},
+        loss={"evidence": pixels, "probability": losses.image_loss},
         loss_weights={"evidence": 1.0, "probability": config.image_weight},
         jit_compile=False,
     )
@@ -80,11 +82,10 @@ class State:
     labels of the next round, and it is what ships.
     """
 
-    def __init__(self, model: Any, config: TrainConfig) -> None:
+    def __init__(self, model: Any, config: TrainConfig, ready: Ready) -> None:
         self.model, self.config, self.step = model, config, 0
         self.mean = [np.array(value) for value in model.get_weights()]
-        self._world = any(layer.name.startswith(student.WORLD) for layer in model.layers)
-        self._ready: dict[str, Any] = {}  # what `ready` built: to trace it again takes seconds
+        self._ready = ready
 
     def advance(self, images: Any, labels: Any) -> Any:
         """One step; returns the running means of the losses."""
@@ -103,10 +104,7 @@ class State:
 
     def ready(self, dtype: str = "float32") -> Any:
         """The network as it runs, with the mean weights; the same one each time."""
-        if dtype not in self._ready:
-            self._ready[dtype] = student.build(dtype, world=self._world)
-        self._ready[dtype].set_weights(self.mean)
-        return self._ready[dtype]
+        return self._ready(self.mean, dtype)
 
     def save(self, path: Path) -> None:
         """Write it all, atomically."""
@@ -187,16 +185,7 @@ def _steps(state: State, end: int, made: Any, watch: Watch) -> None:
             state.skip_to(end)
         if check:
             state.save(watch.out / "state.npz")
-            network.save_weights(state.ready(), watch.out / "rustvid-student.npz")
-
-
-def begin(model: Any, start: str | None) -> None:
-    """Give the network what it knows at the start: nothing, the world, or a trained student."""
-    if start == "imagenet":
-        network.assign_weights(model, imagenet.weights(), start, partial=True)
-    elif start:
-        path = models.find(start)
-        network.assign_weights(model, models.read_weights(path), str(path))
+            network.save_weights(state.ready(), watch.weights)
 
 
 def save_with_probe(weights: Path, photos: Sequence[data.Photo], start: str | None) -> None:
@@ -225,17 +214,17 @@ def train(
     read = data.read_photos(folder, config.longest)
     photos, held_out = data.split(read.photos, config.validation)
     weak = _weak(folder, held_out, config) if config.weak else ()
-    model = student.build(None, logits=True)
-    begin(model, config.start)
-    compile_for(model, config)
-    state = State(model, config)
+    guide = config.network == "guided"
+    pupil = guided.pupil(config) if guide else pupils.student_pupil(config)
+    compile_for(pupil.model, config, pupil.pixels)
+    state = State(pupil.model, config, pupil.ready)
     if (out / "state.npz").exists():
         state.restore(out / "state.npz")
-    watch = Watch(out, held_out, config.patience, tell, LOG, STUDENT_SIZE)
+    watch = Watch(out, held_out, config.patience, tell, LOG, pupil.size, pupil.name)
     run(state, [*photos, *weak], watch)
-    weights = out / "rustvid-student.npz"
+    weights = watch.weights
     network.save_weights(state.ready(), weights)
-    if config.probe:
+    if config.probe and not guide:
         save_with_probe(weights, photos, config.start)
     ready = Model(ModelConfig(name=str(weights)))
     validated = evaluate.classify(held_out, ready) if held_out else None

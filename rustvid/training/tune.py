@@ -100,7 +100,7 @@ def tune(
     if trials < 1 or pictures < FEWEST:
         raise UsageError(f"tune needs 1 trial and {FEWEST} pictures or more")
     chosen = _chosen(sets, pictures)
-    model = model or Model(config.model, config.localise.score)
+    model = model or Model(config.model, config.localise)
     before = config
     if config.refine.method == "auto":
         method: Any = "student" if model.kind == "student" else "advanced"

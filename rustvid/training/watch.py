@@ -27,6 +27,7 @@ class Watch:
     patience: validations in a row without a better one after which a round is over; 0: never
     tell: called after every step
     measures: names of what `note` gets; size: side of the pictures that the network sees
+    name: of the weights file, `out`/name.npz
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Watch:
         tell: Tell,
         measures: Sequence[str],
         size: int,
+        name: str,
     ) -> None:
         self.out, self.tell = out, tell
+        self.weights = out / f"{name}.npz"
         self._columns = ("step", "seconds", *measures, "validation_auc")
         self._size = (size, size)
         self._photos = held_out[:: len(held_out) // MOST + 1]

@@ -1,0 +1,159 @@
+"""The paper's classifier that learns by its own heat map: the map that is taught is the map that
+is shown, and what is begun with is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from test_training import RUST, grainy, write_set
+
+from rustvid.errors import ModelError, UsageError
+from rustvid.method import models, network
+from rustvid.training import guided, train
+from rustvid.training.recipe import PaperConfig, TrainConfig
+
+
+def config(filters: int = 2, crop: int = 572, **changes: Any) -> TrainConfig:
+    paper = PaperConfig(filters=filters)
+    options = {"network": "guided", "rounds": 1, "start": None, "crop": crop, **changes}
+    return TrainConfig(paper=paper, **options)
+
+
+def pictures(size: int, count: int = 2) -> np.ndarray:
+    """(count, size, size, 3) float32 in [-1, 1], rust-coloured grain and grey."""
+    grain = [grainy(RUST if n % 2 else np.array([120, 125, 130]), n, size) for n in range(count)]
+    return np.stack(grain).astype(np.float32) / 127.5 - 1
+
+
+def with_bias(model: Any) -> Any:
+    """Weights as after some training: the biases are not zero, the neuron sees both ways."""
+    rng = np.random.default_rng(1)
+    model.set_weights([w + rng.normal(0, 0.05, w.shape).astype("f4") for w in model.get_weights()])
+    return model
+
+
+def as_it_runs(pupil: Any) -> Any:
+    return pupil.ready(pupil.model.get_weights(), "float32")
+
+
+def arrays_of(model: Any) -> dict[str, np.ndarray]:
+    """As in a weights file, but not rounded to float16."""
+    convert = keras.ops.convert_to_numpy
+    return {f"{x.name}/{v.name}": convert(v) for x in model.layers for v in x.weights}
+
+
+def answer(model: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    found = model(images, training=False)
+    return tuple(keras.ops.convert_to_numpy(found[key]) for key in ("probability", "evidence"))
+
+
+def test_the_map_that_is_taught_is_the_map_that_is_shown() -> None:
+    """At 572, whose neuron weighs every position, against the network as it runs."""
+    pupil = guided.pupil(config())
+    with_bias(pupil.model)
+    images = pictures(572)
+    logit, marks = answer(pupil.model, images)
+    probability, shown = answer(as_it_runs(pupil), images)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logit)), probability, rtol=1e-4)
+    assert shown.max() == 1 and marks.shape == (2, 224, 224)
+    for taught, heat in zip(marks, shown, strict=True):
+        ratio = np.exp(taught)  # (H + 0.01) / (1 − H + 0.01)
+        taught_heat = (1.01 * ratio - 0.01) / (1 + ratio)
+        fine = cv2.resize(heat, (224, 224), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(taught_heat, fine, atol=2e-3)
+
+
+def test_a_mean_over_positions_runs_as_a_neuron_with_equal_weights() -> None:
+    """Of a picture whose every part is the same, all sizes give the same answer."""
+    pupil = guided.pupil(config(crop=156))
+    with_bias(pupil.model)
+    tile = pictures(16, 1)
+    small, large = np.tile(tile, (1, 10, 10, 1))[:, :156, :156], np.tile(tile, (1, 36, 36, 1))
+    logit, _ = answer(pupil.model, small)
+    probability, _ = answer(as_it_runs(pupil), large[:, :572, :572])
+    np.testing.assert_allclose(1 / (1 + np.exp(-logit)), probability, rtol=1e-4)
+
+
+@pytest.mark.parametrize("crop", [156, 572])
+def test_a_wider_network_begins_as_the_narrower_ones_equal(crop: int) -> None:
+    first = guided.pupil(config(2, crop))
+    with_bias(first.model)
+    wide = guided.pupil(config(3, crop))
+    guided.begin(wide.model, arrays_of(as_it_runs(first)), "narrow")
+    images = pictures(crop)
+    for before, after in zip(answer(first.model, images), answer(wide.model, images), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-3)
+    kernels = [w for w in wide.model.get_weights() if w.ndim == 4]
+    assert all(kernel[..., -1].any() for kernel in kernels)  # new filters have drawn weights
+
+
+def test_a_training_at_572_goes_on_where_the_small_one_ended(tmp_path: Path) -> None:
+    small = guided.pupil(config(crop=156))
+    path = tmp_path / "small.npz"
+    network.save_weights(as_it_runs(small), path)
+    large = guided.pupil(config(crop=572, start=str(path)))
+    images = pictures(572)
+    pairs = zip(answer(as_it_runs(small), images), answer(as_it_runs(large), images), strict=True)
+    for before, after in pairs:
+        np.testing.assert_allclose(after, before, atol=1e-2)  # the file holds float16
+
+
+def test_what_it_cannot_begin_with_is_said(tmp_path: Path) -> None:
+    wide = tmp_path / "wide.npz"
+    network.save_weights(as_it_runs(guided.pupil(config(3, 156))), wide)
+    with pytest.raises(ModelError, match="is wider than the 32 last filters"):
+        guided.pupil(config(2, 156, start=str(wide)))
+    with pytest.raises(ModelError, match="is a student"):
+        guided.pupil(config(2, 156, start="rustvid-student"))
+    with pytest.raises(UsageError, match=r"crop must be 16 n \+ 140 .* got 224"):
+        guided.pupil(config(2, 224))
+    with pytest.raises(UsageError, match="rounds"):
+        guided.pupil(config(2, 156, rounds=2))
+
+
+def test_labels_are_compared_where_the_map_looks_and_only_of_pictures_with_rust() -> None:
+    """A crop of 156 has 2×2 positions, which look at its middle 32×32 pixels: 16×16 labels."""
+    loss = guided.map_loss(0.0)
+    right = np.zeros((1, 78, 78), np.float32)
+    right[:, :39] = 1  # the upper half is rust
+    logit = np.where(np.arange(16)[None, :, None] < 8, 5.0, -5.0) * np.ones((1, 16, 16))
+    assert float(loss(right, logit.astype("f4"))) < 0.01
+    assert float(loss(1 - right, logit.astype("f4"))) > 4
+    outside = np.zeros_like(right)
+    outside[:, :10] = 1  # beyond what the map looks at
+    for nothing in (np.zeros_like(right), outside, np.full_like(right, -1)):
+        assert float(loss(nothing, logit.astype("f4"))) == 0
+
+
+def test_the_map_learns_where_the_rust_is(tmp_path: Path) -> None:
+    """Two colours, a hundred steps: the heat map lies on the rust of a picture never seen."""
+    write_set(tmp_path / "photos", 8)
+    recipe = config(
+        4,
+        172,
+        first=100,
+        rate=3e-3,
+        warmup=5,
+        horizon=20,
+        composites=4,
+        on_corroded=0,
+        clean=2,
+        corroded=1,
+        validation=0.2,
+        longest=320,
+    )
+    weights = train.train(tmp_path / "photos", tmp_path / "out", recipe)
+    assert weights.name == "rustseg.npz" and models.kind_of_file(weights) == "classifier"
+    assert weights.with_suffix(".md").read_text().startswith("# Model card: rustseg\n")
+    picture = grainy(np.array([70, 110, 140]), 90, 572)
+    picture[:, 286:] = grainy(RUST, 91, 572)[:, 286:]
+    whole = network.build(4)
+    network.assign_weights(whole, models.read_weights(weights), "w")
+    _, heat = answer(whole, picture[None].astype(np.float32) / 127.5 - 1)
+    left, right = heat[0, :, :12].mean(), heat[0, :, 16:].mean()
+    assert right > 3 * left
