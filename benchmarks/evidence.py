@@ -28,8 +28,8 @@ sys.path.insert(0, str(machine.ROOT))
 
 from rustvid.errors import UsageError
 from rustvid.method import localise, network
+from rustvid.method.framing import framed
 from rustvid.method.models import find, kind_of, read_weights
-from rustvid.method.place import placed
 from rustvid.method.refine.threshold import dynamic_threshold
 from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.training import masks, metrics, tables
@@ -37,6 +37,7 @@ from rustvid.training.examples import HALVES, Example, ExampleSet
 
 LEVELS = np.linspace(0.05, 0.95, 19)
 SIZE = 143  # true masks are compared at this size: a quarter of the picture the network sees
+PAPERS = "Grad-CAM++ (exp), not framed"  # as in the paper
 HEADER = (
     *("set", "evidence", "best IoU", "level", "precision", "recall", "area"),
     *("IoU at eq. 8", "pixel AUC", "true area", "n"),
@@ -71,25 +72,29 @@ class Classifier:
         """All kinds of evidence for one picture, from one pass."""
         side = (CLASSIFIER_SIZE, CLASSIFIER_SIZE)
         picture = cv2.resize(example.image, side, interpolation=cv2.INTER_AREA)
-        features = np.asarray(
-            self._features.predict_on_batch(picture[None].astype(np.float32) / 127.5 - 1)
-        )
+        papers, features = (self._features_of(seen) for seen in (picture, framed(picture)))
         weights = self._kernel.reshape(1, *features.shape[1:])
         logit = float((features * weights).sum()) + self._bias
         p = np.array([1 / (1 + np.exp(-logit))], np.float32)
         small = {
+            PAPERS: localise.grad_cam_plus_plus(papers, weights, p, "exp"),
             "Grad-CAM++ (exp)": localise.grad_cam_plus_plus(features, weights, p, "exp"),
             "Grad-CAM++ (sigmoid)": localise.grad_cam_plus_plus(features, weights, p, "sigmoid"),
             "Grad-CAM": localise.grad_cam(features, weights),
             "signed evidence": localise.signed_evidence(features, weights),
         }
-        arrays = {name: placed(np.asarray(heat, np.float32))[0] for name, heat in small.items()}
+        arrays = {name: np.asarray(heat, np.float32)[0] for name, heat in small.items()}
         enlarged = {name: np.asarray(cv2.resize(a, (SIZE, SIZE))) for name, a in arrays.items()}
         floors = {"HSV rule": masks.hsv_rule(example.image), "everything": np.ones((2, 2))}
         for name, mask in floors.items():
             enlarged[name] = np.asarray(_fitted(mask) > 0.5, np.float32)
         dynamic = {name: dynamic_threshold(a) for name, a in arrays.items()}
         return Maps(_fitted(example.mask) > 0.5, enlarged, dynamic)
+
+    def _features_of(self, picture: NDArray[np.uint8]) -> Floats:
+        """The last feature map (1, 28, 28, K) of a picture (572, 572, 3) uint8 RGB."""
+        scaled = picture[None].astype(np.float32) / 127.5 - 1
+        return np.asarray(self._features.predict_on_batch(scaled), np.float32)
 
 
 def _fitted(mask: NDArray[Any]) -> Floats:

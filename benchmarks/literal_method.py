@@ -32,7 +32,7 @@ from rustvid.pipeline import run
 SIZE = CLASSIFIER_SIZE
 OURS = (
     *("model.name=rustseg-lite", "model.threshold=0", "sample.every=1", "localise.score=sigmoid"),
-    "localise.place=picture",
+    "localise.frame=false",
     *("refine.method=advanced", "refine.size=572", "refine.iterations=10"),
 )
 DIAMOND = np.array(

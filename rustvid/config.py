@@ -169,10 +169,10 @@ class LocaliseConfig:
     score: Literal["exp", "sigmoid"] = option(
         "exp", "Grad-CAM++ of exp(logit), as its authors do, or of the sigmoid itself"
     )
-    place: Literal["field", "picture"] = option(
-        "field",
-        "where a heat map lies; field: each position where it looks, and the margin, where none "
-        "does, like its neighbours; picture: stretched over all of it, as in the paper",
+    frame: bool = option(
+        True,
+        "show the classifier the picture framed by its mirror image, so that its map, which stands "
+        "for what lies inside, covers the picture; false: as in the paper",
     )
 
 

@@ -30,8 +30,8 @@ from rustvid.method import redness
 from rustvid.method.classify import Answer
 from rustvid.method.compiled import compiled, is_kept
 from rustvid.method.compiler import can_start, compiled_apart
+from rustvid.method.framing import framed
 from rustvid.method.models import find, kind_of_file
-from rustvid.method.place import placed
 from rustvid.method.sizes import grid_of
 
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA, AMD, either within Windows
@@ -63,7 +63,7 @@ class Model:
         self._grid = grid_of(config, self.kind)
         self.size = self._grid.size
         self._redness = config.redness
-        self._placed = self.kind == "classifier" and localise.place == "field"
+        self._framed = self.kind == "classifier" and localise.frame
         self.seconds = 0.0
         part = self._grid.width, self._grid.height
         self.engine = engine_of(config)
@@ -79,11 +79,11 @@ class Model:
             raise ValueError(f"look takes 1 to {self.batch} pictures, received {len(images)}")
         started = time.perf_counter()
         views = [view for image in images for view in self._grid.cut(image)]
+        views = [framed(view) for view in views] if self._framed else views
         starts = range(0, len(views), self.batch)
         passes = [self._pass(np.stack(views[start : start + self.batch])) for start in starts]
         probability = np.concatenate([found.probability for found in passes])
         evidence = np.concatenate([found.evidence for found in passes])
-        evidence = placed(evidence) if self._placed else evidence
         whole = evidence.reshape(len(images), self._grid.count, *evidence.shape[1:])
         seen = np.stack([self._grid.stitch(maps) for maps in whole])
         if self.kind == "student":

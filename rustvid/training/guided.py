@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from rustvid.errors import ModelError, UsageError
 from rustvid.method import models, network
+from rustvid.method.framing import FIELD, POSITION
 from rustvid.method.localise import grad_cam_plus_plus
-from rustvid.method.place import FIELD, POSITION
 from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.training.composites import IGNORE
 from rustvid.training.losses import Loss, pixel_loss
