@@ -14,7 +14,9 @@ from test_training import RUST, grainy, write_set
 
 from rustvid.errors import ModelError, UsageError
 from rustvid.method import models, network
-from rustvid.training import guided, train
+from rustvid.method.framing import framed
+from rustvid.training import guided, metrics, neuron, train
+from rustvid.training.data import Photo
 from rustvid.training.recipe import PaperConfig, TrainConfig
 
 
@@ -157,3 +159,32 @@ def test_the_map_learns_where_the_rust_is(tmp_path: Path) -> None:
     _, heat = answer(whole, picture[None].astype(np.float32) / 127.5 - 1)
     left, right = heat[0, :, :12].mean(), heat[0, :, 16:].mean()
     assert right > 3 * left
+
+
+def test_the_neuron_fitted_again_tells_photos_apart_and_keeps_what_it_knew() -> None:
+    """Two filters tell the classes apart, the taught neuron uses one of them; noise else."""
+    rng = np.random.default_rng(0)
+    labels = rng.random(400) < 0.3
+    means = rng.random((400, 6)).astype(np.float32)
+    means[:, 0] += labels
+    means[:, 1] += 0.5 * labels
+    own = 2 * means[:, 0] + 3 * means[:, 2]  # it has a liking for noise, too
+    share, added, against = neuron.fitted(own, means, labels)
+    logit = share * own + means @ added - against
+    assert metrics.auc(labels, logit) > metrics.auc(labels, own) + 0.05
+    assert share > 0 and added[1] > 0 > added[2]
+    assert abs((logit > 0)[labels].mean() - (logit <= 0)[~labels].mean()) < 0.1  # balanced
+
+
+def test_the_refitted_neuron_runs_as_it_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = as_it_runs(guided.pupil(config(2, 156)))
+    photos = [Photo("a", grainy(RUST, 3), True), Photo("b", grainy(RUST // 2, 4), False)]
+    pictures = np.stack([framed(photo.image) for photo in photos]).astype(np.float32) / 127.5 - 1
+    before, _ = answer(whole, pictures)
+    monkeypatch.setattr(
+        neuron, "fitted", lambda own, means, labels: (2.0, np.zeros(means.shape[1]), 0.25)
+    )
+    neuron.refit(whole, photos)
+    after, _ = answer(whole, pictures)
+    logits = [np.log(p / (1 - p)) for p in (before, after)]
+    np.testing.assert_allclose(logits[1], 2 * logits[0] - 0.25, rtol=1e-3, atol=1e-4)

@@ -75,8 +75,8 @@ class TrainConfig:
 
     probe: bool = option(
         True,
-        "give p(corrosion) a second witness at the end: a linear neuron on an encoder that stays "
-        "as ImageNet left it",
+        "fit p(corrosion) to whole photos at the end; a student gets a second witness: a linear "
+        "neuron on an encoder that stays as ImageNet left it; guided: its own neuron once more",
     )
 
     crop: int = option(

@@ -29,6 +29,7 @@ from rustvid.training import (
     evaluate,
     guided,
     losses,
+    neuron,
     plots,
     probe,
     pupils,
@@ -223,11 +224,14 @@ def train(
     watch = Watch(out, held_out, config.patience, tell, LOG, pupil.size, pupil.name)
     run(state, [*photos, *weak], watch)
     weights = watch.weights
-    network.save_weights(state.ready(), weights)
+    ready = state.ready()
+    if config.probe and guide:
+        neuron.refit(ready, photos)
+    network.save_weights(ready, weights)
     if config.probe and not guide:
         save_with_probe(weights, photos, config.start)
-    ready = Model(ModelConfig(name=str(weights)))
-    validated = evaluate.classify(held_out, ready) if held_out else None
+    shipped = Model(ModelConfig(name=str(weights)))
+    validated = evaluate.classify(held_out, shipped) if held_out else None
     text = card.write(
         read, len(held_out), config, card.measured(validated), name=weights.stem, weak=len(weak)
     )
