@@ -116,7 +116,7 @@ def test_the_part_of_a_crashed_run_survives_a_refusal(
         ),
         (["--view", "x-ray"], "--view: render.view must be overlay, heatmap, mask or side-by-side"),
         (["--start", "soon"], "--start: source.start must be seconds or hh:mm:ss"),
-        (["--config", "fast"], "--config fast: not a .yaml file nor one of default, paper"),
+        (["--config", "fast"], "--config fast: not a .yaml file nor one of default, guided, paper"),
         (["--config", "none.yaml"], "none.yaml: cannot be read"),
         (["--model", "rustseg-huge"], "model rustseg-huge: is not shipped"),
         (["--model", "my.npz"], "my.npz: no such file"),
