@@ -32,13 +32,17 @@ def option(
     low: float | None = None,
     high: float | None = None,
     kind: str = "",
+    rival: str = "",
 ) -> Any:
     """A field with its documentation and inclusive range.
 
     kind: "time" also takes hh:mm:ss, "duration" 90s, 10m, 6h or 7d, "bytes" 500M, 50G or 2T,
     "color" wants #rrggbb
+    rival: another field of the section that says the same in another way; whichever is set later
+        takes the other back to its default
     """
-    return field(default=default, metadata={"doc": doc, "low": low, "high": high, "kind": kind})
+    hints = {"doc": doc, "low": low, "high": high, "kind": kind, "rival": rival}
+    return field(default=default, metadata=hints)
 
 
 def section(cls: type[C], doc: str) -> C:
@@ -113,12 +117,14 @@ class SampleConfig:
         "analyse every Nth frame, track the mask between them; auto: as many as the speed allows, "
         "and at once where the picture changes",
         low=1,
+        rival="rate",
     )
     rate: float | None = option(
         None,
         "analyse so many frames per second of film, instead of every Nth",
         low=0.001,
         high=1000,
+        rival="every",
     )
     speed: float = option(
         1.0, "auto: seconds of film per second of work, 1 is real time", low=0.01, high=1000
@@ -477,6 +483,9 @@ def _merge(config: C, tree: Mapping[Any, Any], origin: str, prefix: str) -> C:
             changes[key] = _merge(current, value, origin, f"{dotted}.")
         else:
             changes[key] = _checked(value, hints[key], fields[key], f"{origin}: {dotted}")
+            rival = fields[key].metadata["rival"]
+            if rival and changes[key] is not None and rival not in tree:
+                changes[rival] = fields[rival].default
     return dataclasses.replace(config, **changes)
 
 

@@ -56,11 +56,6 @@ def flow(of: Gray, to: Gray) -> Flow:
     return np.asarray(search.calc(of, to, None), np.float32)  # type: ignore[call-overload]
 
 
-def fetched(values: NDArray[np.float32], along: Flow) -> NDArray[np.float32]:
-    """(286, 286, …) float32: of each pixel, what `values` has where its flow leads to."""
-    return remapped(values, _PLACES + along, cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
-
-
 def remapped(
     values: NDArray[Any], ends: NDArray[np.float32], beyond: int = cv2.BORDER_CONSTANT
 ) -> NDArray[Any]:
@@ -74,11 +69,17 @@ def is_cut(before: Gray, after: Gray, back: Flow) -> bool:
     back: from each pixel of `after` to `before`
     """
     warped = remapped(before, _PLACES + back, cv2.BORDER_REPLICATE)
-    if float(cv2.absdiff(warped, after).mean()) > _CUT_LIGHT:
+    if cv2.norm(warped, after, cv2.NORM_L1) / after.size > _CUT_LIGHT:
         return True
-    left = float(cv2.subtract(warped, after, dtype=cv2.CV_16S).std())
-    unrelated = float(np.hypot(warped.std(), after.std()))
+    left = _deviation(cv2.subtract(warped, after, dtype=cv2.CV_16S))
+    unrelated = float(np.hypot(_deviation(warped), _deviation(after)))
     return left > max(_CUT * unrelated, _CUT_CONTRAST)
+
+
+def _deviation(values: NDArray[Any]) -> float:
+    """Standard deviation, in a fifth of NumPy's time."""
+    _, deviation = cv2.meanStdDev(values)
+    return float(deviation[0, 0])
 
 
 def places(size: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -25,7 +25,6 @@ from rustvid.motion import (
     FLOW_SIZE,
     Flow,
     Gray,
-    fetched,
     flow,
     is_cut,
     places,
@@ -33,10 +32,14 @@ from rustvid.motion import (
     small_gray,
 )
 
-# (286, 286, 3) float32: for every pixel, how far to x and y it lay in the analysed frame, and the
-# squared error of the way there, in pixels
+# (143, 143, 3) float32: for every second pixel of 286, how far to x and y it lay in the analysed
+# frame, and the squared error of the way there, in pixels of 286. The flow itself knows no more:
+# its finest patches lie four pixels apart.
 Way = NDArray[np.float32]
+Votes = NDArray[np.float32]  # (286, 286): 1 corroded, -1 not
 
+_WAY_SIZE = FLOW_SIZE // 2
+_STRIDE = FLOW_SIZE / _WAY_SIZE  # pixels of 286 from one of a way to the next
 _TOLERANCE = 2.0  # pixels of 286: an error of the way that halves a mask's weight, about
 _LOST = 1e6  # squared error of a way that leads nowhere
 _MARGIN = 1.5  # pixels of 286 outside the picture that are still taken for its edge
@@ -93,12 +96,22 @@ class _Step:
         return sum(plane.nbytes for plane in self.result.frame.picture.planes)
 
 
+@dataclass(frozen=True)
+class Onward:
+    """The analysed frame after those that wait: its time, its mask, and the way of one of them."""
+
+    time: Fraction
+    votes: Votes
+    way: Way
+
+
 class _Tracker:
     """The last analysed frame and the frames since that have not been given their masks."""
 
     def __init__(self, refined: Refined, gray: Gray | None = None) -> None:
         self.gray = gray  # of the last frame; made only where frames are tracked
         self._before = refined
+        self._votes: Votes | None = None  # of its mask; made only where frames are tracked
         self._way = _NOWHERE_ELSE
         self._waiting: deque[_Step] = deque()
         self._bytes = 0
@@ -118,7 +131,7 @@ class _Tracker:
 
     def first_waiting(self) -> Refined:
         """The oldest of the waiting frames, by what is known so far."""
-        return self._carried(self._taken(), None, None)
+        return self._carried(self._taken(), None)
 
     def meet(self, after: Refined) -> Iterator[Refined]:
         """The waiting frames, between the last analysed frame and this one, which is the next."""
@@ -132,8 +145,9 @@ class _Tracker:
                 way = joined(way, forth, back)
                 ways.append(way)
                 back, forth = step.back, step.forth
+            votes = votes_of(after.working_mask)
             while self._waiting:
-                yield self._carried(self._taken(), after, ways.pop())
+                yield self._carried(self._taken(), Onward(after.frame.time, votes, ways.pop()))
 
     def rest(self) -> Iterator[Refined]:
         """The waiting frames; no other comes."""
@@ -147,33 +161,36 @@ class _Tracker:
         back = flow(self.gray, before)
         if is_cut(before, self.gray, back):
             return None, None
-        return back, flow(before, self.gray)
+        return _thinned(back), _thinned(flow(before, self.gray))
 
     def _taken(self) -> _Step:
         step = self._waiting.popleft()
         self._bytes -= step.bytes
         return step
 
-    def _carried(self, step: _Step, after: Refined | None, onward: Way | None) -> Refined:
-        """The waiting frame with its mask; `onward` is its way to the analysed frame after it."""
+    def _carried(self, step: _Step, onward: Onward | None) -> Refined:
+        """The waiting frame with its mask."""
         if isinstance(step.result, Refined):
             return step.result  # its refinement failed, which is to be seen
-        frame = step.result.frame
-        before = self._before
+        frame, before = step.result.frame, self._before
+        if self._votes is None:
+            self._votes = votes_of(before.working_mask)
         known = trust(step.way)
-        parts = [(before.working_mask, step.way, known)]
-        if after is not None and onward is not None:
-            forward, backward = known, trust(onward)
+        parts = [(self._votes, step.way, known)]
+        if onward is not None:
+            forward, backward = known, trust(onward.way)
             known = np.maximum(forward, backward)
-            near = float((frame.time - before.frame.time) / (after.frame.time - before.frame.time))
+            near = float((frame.time - before.frame.time) / (onward.time - before.frame.time))
             parts = [
-                (before.working_mask, step.way, forward * np.float32(1 - near)),
-                (after.working_mask, onward, backward * np.float32(near)),
+                (self._votes, step.way, forward * np.float32(1 - near)),
+                (onward.votes, onward.way, backward * np.float32(near)),
             ]
         unknown = (known < _LEAST).astype(np.uint8)
-        marked = blended(parts)
         return Refined(
-            step.result, marked, mask_from="tracked", unknown=unknown if unknown.any() else None
+            step.result,
+            blended(parts, before.working_mask.shape[0]),
+            mask_from="tracked",
+            unknown=unknown if unknown.any() else None,
         )
 
 
@@ -186,7 +203,8 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
     """
     if back is None or forth is None:  # a cut
         return _LEADS_NOWHERE
-    there = fetched(cv2.merge([way, forth]).astype(np.float32, copy=False), back)
+    ends = _PLACES + back * np.float32(1 / _STRIDE)
+    there = remapped(cv2.merge([way, forth]), ends, cv2.BORDER_REPLICATE)
     way_x, way_y, error, forth_x, forth_y = cv2.split(there)
     back_x, back_y = _both(back)
     x, y = back_x + forth_x, back_y + forth_y
@@ -195,30 +213,37 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
 
 
 def trust(way: Way) -> NDArray[np.float32]:
-    """(286, 286) float32 in [0, 1]: how much the way's end says about each pixel."""
-    x, y = _both(way[..., :2] + _PLACES)
+    """(143, 143) float32 in [0, 1]: how much the way's end says about each pixel."""
+    x, y = _both(way[..., :2] + _PLACES * np.float32(_STRIDE))
     low, high = -_MARGIN, FLOW_SIZE - 1 + _MARGIN
     inside = (x >= low) & (x <= high) & (y >= low) & (y <= high)
     weight = np.exp(way[..., 2] * np.float32(-np.log(2) / _TOLERANCE**2))
     return np.where(inside, weight, 0).astype(np.float32)
 
 
-def blended(parts: list[tuple[NDArray[np.uint8], Way, NDArray[np.float32]]]) -> NDArray[np.uint8]:
-    """(s, s) uint8 0 or 1: the masks at the ends of ways, weighted; 0 where there is no weight.
+def votes_of(mask: NDArray[np.uint8]) -> Votes:
+    """What each pixel of a mask (s, s) uint8 0 or 1 speaks for; edges lie between pixels."""
+    soft = cv2.resize(mask * np.float32(2), _SIZE, interpolation=cv2.INTER_AREA)
+    return np.asarray(soft - 1, np.float32)
 
-    parts: masks (s, s) uint8 0 or 1, with the ways that lead to them and the weights of those
+
+def blended(parts: list[tuple[Votes, Way, NDArray[np.float32]]], size: int) -> NDArray[np.uint8]:
+    """(size, size) uint8 0 or 1: the votes at the ends of ways, weighted; 0 where none counts.
+
+    parts: votes, with the ways (143, 143, 3) that lead to them and the weights (143, 143) of those
     """
-    shape = parts[0][0].shape
-    if not any(mask.any() for mask, _, _ in parts):
-        return np.zeros(shape, np.uint8)
-    size = shape[0]
-    here = _places(size)
-    votes = np.zeros(shape, np.float32)  # above 0: corroded
-    for mask, way, weight in parts:
-        ends = cv2.resize(way[..., :2], (size, size)) * np.float32(size / FLOW_SIZE) + here
-        soft = remapped(mask * np.float32(2), ends) - 1
-        votes += soft * cv2.resize(weight, (size, size))
-    return (votes > 0).astype(np.uint8)
+    if not any((votes > -1).any() for votes, _, _ in parts):
+        return np.zeros((size, size), np.uint8)
+    total = np.zeros((FLOW_SIZE, FLOW_SIZE), np.float32)  # above 0: corroded
+    for votes, way, weight in parts:
+        ends = cv2.resize(way[..., :2], _SIZE) + _FINE_PLACES
+        soft = remapped(votes + 1, ends) - 1  # beyond the picture nothing is corroded
+        total += soft * cv2.resize(weight, _SIZE)
+    return (cv2.resize(total, (size, size)) > 0).astype(np.uint8)
+
+
+def _thinned(pairs: Flow) -> Flow:
+    return np.asarray(cv2.resize(pairs, (_WAY_SIZE, _WAY_SIZE), interpolation=cv2.INTER_AREA))
 
 
 def _both(pairs: Flow) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -227,13 +252,8 @@ def _both(pairs: Flow) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return x, y  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=4)
-def _places(size: int) -> NDArray[np.float32]:
-    made = places(size)
-    made.flags.writeable = False  # shared by all who ask
-    return made
-
-
-_PLACES = places(FLOW_SIZE)
-_NOWHERE_ELSE: Way = np.zeros((FLOW_SIZE, FLOW_SIZE, 3), np.float32)
-_LEADS_NOWHERE: Way = np.full((FLOW_SIZE, FLOW_SIZE, 3), (0, 0, _LOST), np.float32)
+_SIZE = (FLOW_SIZE, FLOW_SIZE)
+_PLACES = places(_WAY_SIZE)
+_FINE_PLACES = places(FLOW_SIZE)
+_NOWHERE_ELSE: Way = np.zeros((_WAY_SIZE, _WAY_SIZE, 3), np.float32)
+_LEADS_NOWHERE: Way = np.full((_WAY_SIZE, _WAY_SIZE, 3), (0, 0, _LOST), np.float32)

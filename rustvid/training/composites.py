@@ -119,9 +119,10 @@ def compose(
     decoys: Sequence[Image],
     *,
     only_decoys: bool = False,
+    stamp: float = 0.0,
 ) -> Sample:
     """Paste rust (unless only_decoys) and decoys in random order on a background (s, s, 3) with
-    known labels `base`."""
+    known labels `base`; stamp: how probably a camera wrote its date on it."""
     picture = background.astype(np.float32)
     label = base.copy()
     pastes = [True] * int(rng.choice(4, p=[0.15, 0.45, 0.25, 0.15]) * (not only_decoys))
@@ -131,7 +132,17 @@ def compose(
         patch = pick(rng, rust) if is_rust else _decoy(rng, rust, decoys)
         picture, alpha = paste(rng, picture, patch)
         label = _marked(label, alpha, is_rust)
-    return finish(rng, picture, label)
+    return finish(rng, picture, label, stamp=stamp)
+
+
+def lay(
+    rng: np.random.Generator, below: Floats, label: Floats, ground: Image
+) -> tuple[Floats, Floats]:
+    """Cover one side of a picture (s, s, 3) and its label by clean ground (s, s, 3)."""
+    alpha = shapes.side(rng, below.shape[0])
+    lit = _lit(rng, ground.astype(np.float32), below) if rng.random() < 0.5 else ground
+    mixed = below + alpha[..., None] * (lit - below)
+    return np.asarray(mixed, np.float32), _marked(label, alpha, is_rust=False)
 
 
 def pick(rng: np.random.Generator, items: Sequence[T]) -> T:
@@ -168,7 +179,11 @@ def _marked(label: Floats, alpha: Floats, is_rust: bool) -> Floats:
 
 
 def finish(
-    rng: np.random.Generator, picture: Floats, label: Floats, corroded: float | None = None
+    rng: np.random.Generator,
+    picture: Floats,
+    label: Floats,
+    corroded: float | None = None,
+    stamp: float = 0.0,
 ) -> Sample:
     """What happens to every picture alike: shadow, light, marker, text, blur, noise, JPEG.
 
@@ -181,6 +196,8 @@ def finish(
         picture, label = _marker(rng, picture, label)
     if rng.random() < 0.1:
         picture = _watermark(rng, picture)
+    if rng.random() < stamp:
+        picture, label = _dated(rng, picture, label)
     image = _degraded(rng, picture)
     if corroded is None:
         amount = float((label > 0.5).mean())
@@ -243,6 +260,28 @@ def _watermark(rng: np.random.Generator, picture: Floats) -> Floats:
     colour = rng.choice(np.array([(255, 255, 255), (255, 150, 40), (20, 20, 20)], np.float32))
     alpha = ink[..., None].astype(np.float32) / 255 * np.float32(rng.uniform(0.2, 1))
     return np.asarray(picture + alpha * (colour - picture), np.float32)
+
+
+def _dated(rng: np.random.Generator, picture: Floats, label: Floats) -> tuple[Floats, Floats]:
+    """The date that a camera writes near a corner, glowing in the colours of rust."""
+    size = picture.shape[0]
+    ink = np.zeros((size, size), np.uint8)
+    day, month, year = rng.integers(1, 29), rng.integers(1, 13), rng.integers(1990, 2030)
+    gap = str(rng.choice([" ", ".", "/", "-", "'"]))
+    text = gap.join([f"{month:02}", f"{day:02}", str(year)])
+    font, scale = int(rng.integers(0, 4)), rng.uniform(0.25, 0.8)
+    (width, height), _ = cv2.getTextSize(text, font, scale, 1)
+    margin = int(size * rng.uniform(0.02, 0.1))
+    left = margin if rng.random() < 0.25 else size - margin - width
+    top = margin + height if rng.random() < 0.2 else size - margin
+    thick = 2 if scale > 0.5 and rng.random() < 0.5 else 1
+    cv2.putText(ink, text, (left, top), font, scale, 255, thick, cv2.LINE_AA)
+    glow = cv2.GaussianBlur(ink, (0, 0), 1.2).astype(np.float32) / 255
+    alpha = np.maximum(ink.astype(np.float32) / 255, glow) * np.float32(rng.uniform(0.6, 1))
+    hue = np.array([255, rng.uniform(20, 190), rng.uniform(0, 80)], np.float32)
+    mixed = picture + alpha[..., None] * (hue * np.float32(rng.uniform(0.6, 1)) - picture)
+    clean = cv2.dilate(ink, np.ones((3, 3), np.uint8)) > 60
+    return np.asarray(mixed, np.float32), np.where(clean & (label < 0.5), 0, label)
 
 
 def _degraded(rng: np.random.Generator, picture: Floats) -> Image:

@@ -121,7 +121,8 @@ def begin(model: Any, arrays: Arrays, origin: str) -> None:
         mine = own[_NEURON].reshape(-1, filters, 1)
         theirs = arrays[_NEURON].reshape(-1, old, 1)
         if len(mine) == 1:
-            theirs = theirs.sum(axis=0, keepdims=True)  # one weight for all positions
+            # One weight for all positions; half precision ends at 65,504, the sum of 784 may not.
+            theirs = theirs.sum(axis=0, keepdims=True, dtype=np.float32)
         found[_NEURON] = _grown(mine, theirs).reshape(-1, 1)
     network.assign_weights(model, found, origin)
 

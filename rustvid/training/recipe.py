@@ -63,6 +63,9 @@ class TrainConfig:
     rounds: int = option(2, "rounds, the first included", low=1, high=20)
     rate: float = option(5e-4, "peak learning rate of round 0; warm-up, then a cosine", low=0)
     later_rate: float = option(2e-4, "the same of each later round", low=0)
+    encoder_pace: float = option(
+        1.0, "of the encoder, as a share of rate: slower, it keeps more of ImageNet", low=0, high=1
+    )
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate in each round", low=1)
     patience: int = option(
@@ -88,6 +91,17 @@ class TrainConfig:
     clean: int = option(5, "pictures of a batch: clean photos", low=0)
     corroded: int = option(4, "pictures of a batch: corroded photos", low=0)
 
+    ground: float = option(
+        0.0,
+        "share of composites with a clean photo's ground across a part of them, the colours of "
+        "rust preferred: soil and rubble lie under rusting bridges",
+        low=0,
+        high=1,
+    )
+    stamp: float = option(
+        0.0, "share of all pictures with a camera's date, in orange or red", low=0, high=1
+    )
+
     image_weight: float = option(0.5, "of the loss on p(corrosion), beside the pixels'", low=0)
     dice_weight: float = option(0.5, "of the Dice loss, beside cross entropy", low=0)
     rust_window: float = option(
@@ -96,10 +110,11 @@ class TrainConfig:
     decoy_window: float = option(
         0.4, "mean colour likelihood from which a window of a clean photo is a decoy", low=0, high=1
     )
-    labels: Literal["hard", "soft"] = option(
+    labels: Literal["hard", "soft", "crf"] = option(
         "hard",
         "what a network's evidence teaches on corroded photos; hard: what it is sure of; "
-        "soft: the evidence itself, as a probability",
+        "soft: the evidence itself, as a probability; crf: what the dense CRF is sure of, which "
+        "brings the evidence, neutral at rust_level, to the photo's edges and colours",
     )
     rust_level: float = option(
         0.35, "evidence above which a corroded photo's pixel is taught as rust", low=0, high=1

@@ -42,6 +42,7 @@ __all__ = ["TrainConfig", "train"]
 
 EVERY = 250  # steps between two states that are saved
 LOG = ("loss", "evidence_loss", "probability_loss")
+ENCODER = ("stem", "stage", "top")  # how the names of the student's encoder begin
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -65,10 +66,29 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         return {}
 
 
+class Paced(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW whose steps are shorter for the layers that came with ImageNet's weights."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(Schedule(config), weight_decay=config.decay, global_clipnorm=5.0)
+        self._pace = config.encoder_pace
+        self._paces: list[float] = []
+
+    def build(self, variables: Any) -> None:
+        """Keras tells here which variables there are."""
+        self._paces = [self._pace if v.path.startswith(ENCODER) else 1.0 for v in variables]
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One variable's step."""
+        pace = self._paces[self._get_variable_index(variable)]
+        super().update_step(gradient, variable, learning_rate * pace)
+
+
 def compile_for(model: Any, config: TrainConfig, pixels: losses.Loss) -> None:
     """Attach optimiser and losses; pixels: of the evidence."""
     model.compile(
-        keras.optimizers.AdamW(Schedule(config), weight_decay=config.decay, global_clipnorm=5.0),
+        Paced(config),
         loss={"evidence": pixels, "probability": losses.image_loss},
         loss_weights={"evidence": 1.0, "probability": config.image_weight},
         jit_compile=False,
@@ -134,6 +154,8 @@ def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
             config.all_rust,
             config.clean,
             config.corroded,
+            ground=config.ground,
+            stamp=config.stamp,
         )
         with batches.stream(stock, mix, config.seed, state.step + 1) as made:
             _steps(state, config.end(number), made, watch)

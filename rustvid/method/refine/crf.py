@@ -19,10 +19,22 @@ def crf(
     image: (h, w, 3) uint8 RGB; mask: (h, w) uint8, 0–255, strength of corrosion
     Returns (h, w) uint8, 0 or 1.
     """
-    height, width = mask.shape
+    energy = unary(mask, config.confidence)
+    return (marginal(image, energy, config, iterations) > 0.5).astype(np.uint8)
+
+
+def marginal(
+    image: NDArray[np.uint8], energy: NDArray[np.float32], config: CrfConfig, iterations: int
+) -> NDArray[np.float32]:
+    """How probably each pixel is corroded, given all others.
+
+    image: (h, w, 3) uint8 RGB; energy: (2, h·w) float32, −log p of (sound, corroded)
+    Returns (h, w) float32 in [0, 1].
+    """
+    height, width = image.shape[:2]
     scale = max(height, width) / PAPER_SIZE
     field = densecrf.DenseCRF2D(width, height, 2)
-    field.setUnaryEnergy(unary(mask, config.confidence))
+    field.setUnaryEnergy(energy)
     smooth, appear = config.smoothness_sigma_xy * scale, config.appearance_sigma_xy * scale
     field.addPairwiseGaussian(sxy=smooth, compat=config.smoothness_weight)
     field.addPairwiseBilateral(
@@ -31,9 +43,8 @@ def crf(
         rgbim=np.ascontiguousarray(image),
         compat=config.appearance_weight,
     )
-    labels = np.argmax(field.inference(iterations), axis=0).astype(np.uint8)
-    corroded: NDArray[np.uint8] = labels.reshape(height, width)
-    return corroded
+    _, corroded = np.asarray(field.inference(iterations), np.float32)
+    return np.asarray(corroded.reshape(height, width))
 
 
 def unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
