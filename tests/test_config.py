@@ -291,6 +291,27 @@ def test_setting_makes_a_new_configuration() -> None:
         config.workers = 3  # type: ignore[misc]
 
 
+# --- two ways to say the same
+
+
+def test_of_two_rivals_the_one_that_is_set_later_counts() -> None:
+    twice = load(CONFIGS / "realtime.yaml", Config())
+    assert (twice.sample.rate, twice.sample.every) == (2.0, 1)
+    fifth = apply(twice, "sample.every=5")
+    assert (fifth.sample.rate, fifth.sample.every) == (None, 5)
+    assert apply(twice, "sample.every=1").sample.rate is None  # said, though it is the default
+    assert apply(fifth, "sample.rate=3").sample == dataclasses.replace(twice.sample, rate=3.0)
+    assert apply(fifth, "sample.rate=null").sample == fifth.sample
+    assert load(CONFIGS / "default.yaml", twice) == Config()
+
+
+@pytest.mark.parametrize("key", [k for k, (item, _) in OPTIONS.items() if item.metadata["rival"]])
+def test_rivals_are_each_other_s(key: str) -> None:
+    section, _, name = key.rpartition(".")
+    rival = OPTIONS[f"{section}.{OPTIONS[key][0].metadata['rival']}"][0]
+    assert rival.metadata["rival"] == name
+
+
 # --- times
 
 

@@ -94,6 +94,16 @@ def test_a_wider_network_begins_as_the_narrower_ones_equal(crop: int) -> None:
     assert all(kernel[..., -1].any() for kernel in kernels)  # new filters have drawn weights
 
 
+def test_weights_whose_sum_is_beyond_half_precision_begin_a_training() -> None:
+    """784 positions of 104 each: 65,504 is the largest number of half precision."""
+    small = guided.pupil(config(crop=156))
+    arrays = {k: v.astype(np.float16) for k, v in arrays_of(as_it_runs(small)).items()}
+    arrays["head/kernel"][:] = 104.0
+    guided.begin(small.model, arrays, "large")
+    head = small.model.get_layer("head")
+    np.testing.assert_allclose(ops.convert_to_numpy(head.kernel), 784 * 104.0, rtol=1e-3)
+
+
 def test_a_training_at_572_goes_on_where_the_small_one_ended(tmp_path: Path) -> None:
     small = guided.pupil(config(crop=156))
     path = tmp_path / "small.npz"

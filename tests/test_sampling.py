@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rustvid.config import Config, apply
+from rustvid.config import Config, SampleConfig, apply
 from rustvid.errors import ConfigError, UsageError
 from rustvid.frames import Frame, Picture
 from rustvid.preflight import preflight
@@ -234,8 +235,8 @@ def test_waiting_for_a_camera_is_no_work() -> None:
 # --- the configuration
 
 
-def test_rate_and_every_exclude_each_other(clip: Any) -> None:
-    config = apply(apply(Config(), "sample.rate=5"), "sample.every=3")
+def test_rate_and_every_in_one_breath_exclude_each_other(clip: Any) -> None:
+    config = replace(Config(), sample=SampleConfig(every=3, rate=5.0))
     with pytest.raises(UsageError, match=r"sample\.rate 5\.0 and sample\.every 3"):
         preflight(apply(config, f"input={clip}"))
 

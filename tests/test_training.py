@@ -297,6 +297,94 @@ def test_the_network_labels_what_it_is_sure_of_and_leaves_the_rest_unknown() -> 
     assert evidence[48, 10] == pytest.approx(0.9) and evidence[48, 48] == pytest.approx(0.1)
 
 
+def two_halves(share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Red to the left of a share of the width, blue beyond; evidence that runs 9 pixels over."""
+    image = plain((40, 60, 160))
+    edge = round(96 * share)
+    image[:, :edge] = (160, 70, 40)
+    evidence = np.full((96, 96), 0.01, np.float32)
+    evidence[:, : edge + 9] = 0.6
+    return image, evidence
+
+
+def test_labels_by_the_crf_end_at_the_edge_that_the_picture_has() -> None:
+    image, evidence = two_halves(0.5)
+    label = choose.label_of(image, evidence, train.TrainConfig(labels="crf", rust_level=0.35))
+    assert (label[:, :46] == 1).all() and (label[:, 60:] == 0).all()
+    assert not (label[:, 49:57] == 1).any()  # where the evidence ran over the edge
+    hard = choose.label_of(image, evidence, train.TrainConfig(rust_level=0.35))
+    assert (hard[:, 49:57] == 1).all()
+
+
+def test_a_corroded_photo_in_which_no_rust_was_found_is_not_called_clean() -> None:
+    image, evidence = two_halves(0.0)
+    evidence[:] = 0.2
+    evidence[:48] = 0.001
+    label = choose.label_of(image, evidence, train.TrainConfig(labels="crf", rust_level=0.35))
+    assert (label[:40] == 0).all() and (label[56:] == composites.IGNORE).all()
+
+
+def test_ground_covers_a_side_and_is_clean() -> None:
+    covered = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        below, label = plain((200, 10, 10)).astype(np.float32), np.ones((96, 96), np.float32)
+        picture, marked = composites.lay(rng, below, label, plain((10, 10, 200)))
+        alpha = (below[..., 0] - picture[..., 0]) > 0
+        assert (picture[marked == 0][:, 2] > picture[marked == 0][:, 0]).mean() > 0.9
+        assert (marked[~alpha] == 1).all()
+        covered.append((marked == 0).mean())
+    assert min(covered) > 0.1 and max(covered) < 0.7
+
+
+def test_a_date_is_written_in_the_colours_of_rust_and_is_none() -> None:
+    written = []
+    for seed in range(10):
+        label = np.full((224, 224), composites.IGNORE, np.float32)
+        sample = composites.finish(
+            np.random.default_rng(seed), np.zeros((224, 224, 3), np.float32), label, 1.0, stamp=1.0
+        )
+        ink = sample.label == 0
+        assert 30 < ink.sum() < 8000 and (sample.label[~ink] == composites.IGNORE).all()
+        red, _, blue = sample.image[ink].mean(axis=0)
+        written.append(red - blue)
+    assert np.median(written) > 40
+
+
+def test_the_earthiest_clean_photos_are_the_ground() -> None:
+    photos = [
+        photo(f"c{i}", grainy(RUST if i == 3 else np.array([90, 110, 160]), i), False)
+        for i in range(10)
+    ]
+    photos += [photo(f"r{i}", grainy(RUST, i + 20)) for i in range(4)]
+    stock = choose.first_stock(photos, train.TrainConfig())
+    assert [p.name for p in stock.earthy] == ["c3"]
+
+
+def test_the_encoder_learns_at_its_own_pace() -> None:
+    moved = {}
+    for pace in (1.0, 0.25):
+        keras.utils.set_random_seed(0)
+        model = student.build(None, logits=True)
+        before = {v.path: ops.convert_to_numpy(v) for v in model.trainable_variables}
+        config = train.TrainConfig(encoder_pace=pace, warmup=1, decay=0.0)
+        train.compile_for(model, config, losses.pixel_loss(0.5))
+        rng = np.random.default_rng(0)
+        labels = {
+            "evidence": np.ones((1, 32, 32), np.float32),
+            "probability": np.ones(1, np.float32),
+        }
+        model.train_on_batch(rng.uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32), labels)
+        for v in model.trainable_variables:
+            change = np.abs(ops.convert_to_numpy(v) - before[v.path]).max()
+            moved.setdefault(v.path, []).append(change)
+    told = {path: slow / full for path, (full, slow) in moved.items() if full > 1e-5}
+    assert len(told) > 50
+    for path, share in told.items():
+        encoder = path.startswith(("stem", "stage", "top"))
+        assert share == pytest.approx(0.25 if encoder else 1.0, rel=0.05), path
+
+
 def test_of_noisy_labels_stay_those_that_the_network_does_not_contradict() -> None:
     red, blue = plain((200, 0, 0)), plain((0, 0, 200))
     photos = [
@@ -336,7 +424,7 @@ def test_a_view_turns_label_and_picture_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "shape", [shapes.blob, shapes.spots, shapes.streaks, shapes.band, shapes.body]
+    "shape", [shapes.blob, shapes.spots, shapes.streaks, shapes.band, shapes.body, shapes.side]
 )
 def test_shapes_are_soft_masks_that_cover_something(shape: object) -> None:
     covered = []
