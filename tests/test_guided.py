@@ -101,7 +101,7 @@ def test_weights_whose_sum_is_beyond_half_precision_begin_a_training() -> None:
     arrays["head/kernel"][:] = 104.0
     guided.begin(small.model, arrays, "large")
     head = small.model.get_layer("head")
-    np.testing.assert_allclose(ops.convert_to_numpy(head.kernel), 784 * 104.0, rtol=1e-3)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(head.kernel), 784 * 104.0, rtol=1e-3)
 
 
 def test_a_training_at_572_goes_on_where_the_small_one_ended(tmp_path: Path) -> None:
