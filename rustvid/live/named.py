@@ -23,7 +23,7 @@ def live_paths(config: Config) -> Paths:
 def read_cameras(
     path: Path, above: Callable[[Config], Config] = lambda config: config
 ) -> tuple[Config, dict[str, Config]]:
-    """A file of cameras: what is common, and each camera's configuration by name; see README.
+    """A file of cameras: what is common, and each camera's configuration by name; see docs/live.md.
 
     above: changes what is common, before the cameras' own sections come on top
     With `output.folder` a camera that names no output is written to FOLDER/NAME.mp4. Raises
