@@ -224,6 +224,12 @@ class RefineConfig:
         "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
     )
     level: float = option(0.45, "student: a pixel is corroded above this evidence", low=0, high=1)
+    least_region: float = option(
+        0.005,
+        "student: per cent of the picture below which a region is left out, as noise; 0: none",
+        low=0,
+        high=100,
+    )
     threshold: float | None = option(
         None,
         "heat above which a classifier's mask begins; null: eq. 8's, of each frame",

@@ -233,6 +233,21 @@ def test_a_students_mask_is_what_lies_above_the_level(level: float) -> None:
     np.testing.assert_array_equal(mask, heat > level)
 
 
+def test_specks_are_left_out_and_the_rest_stays_as_it_is() -> None:
+    heat = np.zeros((100, 100), np.float32)
+    heat[10:40, 10:40] = heat[60:63, 60:63] = heat[80, 80:84] = heat[81, 84] = 0.9
+    picture = np.zeros((100, 100, 3), np.uint8)
+    kept = heat > 0.5
+    for least, gone in ((0, ()), (0.04, ()), (0.05, ()), (0.051, (80, 81)), (0.1, (60, 80, 81))):
+        config = RefineConfig(method="student", size=100, level=0.5, least_region=least)
+        for row in gone:
+            kept[row : row + 3, 50:] = False
+        np.testing.assert_array_equal(refine(picture, heat, config), kept)
+    everything = RefineConfig(method="student", size=100, level=0.5, least_region=100)
+    assert not refine(picture, heat, everything).any()
+    assert refine(picture, heat + 1, everything).all()
+
+
 @pytest.mark.parametrize(
     ("method", "asked", "used"), [("advanced", None, 10), ("crf", None, 25), ("crf", 3, 3)]
 )

@@ -4,7 +4,7 @@ evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─►
                                │                      └─► done          "kmeans"
                                └───────────────────────────► CRF 25    "crf"
                                └─► done                                "threshold"
-         └► above the level, done                                      "student"
+         └► above the level, without specks, done                      "student"
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from rustvid.config import RefineConfig
 from rustvid.method.refine import kmeans, threshold
 from rustvid.method.refine.crf import crf
 from rustvid.method.refine.fast import fast_crf
+from rustvid.method.refine.specks import without_specks
 
 ITERATIONS = {"advanced": 10, "crf": 25}  # the paper's: "Pure CRF", "K-Means + CRF (Advanced)"
 
@@ -38,7 +39,8 @@ def refine(
     size, method = config.size, "advanced" if config.method == "auto" else config.method
     heat = threshold.enlarge(evidence, size)
     if method == "student":
-        return (heat > config.level).astype(np.uint8)
+        mask = (heat > config.level).astype(np.uint8)
+        return without_specks(mask, config.least_region / 100 * size**2)
     mask = threshold.filtered(heat, level_of(evidence, config))
     if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
