@@ -56,11 +56,10 @@ def flow(of: Gray, to: Gray) -> Flow:
     return np.asarray(search.calc(of, to, None), np.float32)  # type: ignore[call-overload]
 
 
-def remapped(
-    values: NDArray[Any], ends: NDArray[np.float32], beyond: int = cv2.BORDER_CONSTANT
-) -> NDArray[Any]:
-    """(h, w, …): of each pixel, what `values` has at its end (h, w, 2), x and y; 0 beyond it."""
-    return cv2.remap(values, ends, None, cv2.INTER_LINEAR, borderMode=beyond)  # type: ignore[call-overload, no-any-return]
+def remapped(values: NDArray[Any], ends: NDArray[np.float32]) -> NDArray[Any]:
+    """(h, w, …): of each pixel, what `values` has at its end (h, w, 2), x and y; beyond the
+    picture, what is nearest."""
+    return cv2.remap(values, ends, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload, no-any-return]
 
 
 def is_cut(before: Gray, after: Gray, back: Flow) -> bool:
@@ -68,7 +67,7 @@ def is_cut(before: Gray, after: Gray, back: Flow) -> bool:
 
     back: from each pixel of `after` to `before`
     """
-    warped = remapped(before, _PLACES + back, cv2.BORDER_REPLICATE)
+    warped = remapped(before, _PLACES + back)
     if cv2.norm(warped, after, cv2.NORM_L1) / after.size > _CUT_LIGHT:
         return True
     left = _deviation(cv2.subtract(warped, after, dtype=cv2.CV_16S))

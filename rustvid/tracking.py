@@ -204,7 +204,7 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
     if back is None or forth is None:  # a cut
         return _LEADS_NOWHERE
     ends = _PLACES + back * np.float32(1 / _STRIDE)
-    there = remapped(cv2.merge([way, forth]), ends, cv2.BORDER_REPLICATE)
+    there = remapped(cv2.merge([way, forth]), ends)
     way_x, way_y, error, forth_x, forth_y = cv2.split(there)
     back_x, back_y = _both(back)
     x, y = back_x + forth_x, back_y + forth_y
@@ -237,8 +237,8 @@ def blended(parts: list[tuple[Votes, Way, NDArray[np.float32]]], size: int) -> N
     total = np.zeros((FLOW_SIZE, FLOW_SIZE), np.float32)  # above 0: corroded
     for votes, way, weight in parts:
         ends = cv2.resize(way[..., :2], _SIZE) + _FINE_PLACES
-        soft = remapped(votes + 1, ends) - 1  # beyond the picture nothing is corroded
-        total += soft * cv2.resize(weight, _SIZE)
+        # What lies just beyond the picture is taken for its edge; what lies farther has no weight.
+        total += remapped(votes, ends) * cv2.resize(weight, _SIZE)
     return (cv2.resize(total, (size, size)) > 0).astype(np.uint8)
 
 

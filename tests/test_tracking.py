@@ -237,6 +237,20 @@ def test_rust_that_comes_into_view_is_marked_before_it_is_analysed() -> None:
     assert both[20].unknown_share < 0.05
 
 
+def test_no_line_is_left_where_the_edge_of_an_analysed_frame_lay() -> None:
+    """All is rust: between two looks, what both, one or the other have seen join without a seam."""
+    picture = wall(width=SIZE + 240)
+    views = [
+        (picture[:, 8 * i : 8 * i + SIZE].copy(), np.ones((SIZE, SIZE), np.uint8))
+        for i in range(31)
+    ]
+    for result in tracked(views, every=30):
+        unknown = np.zeros((1, 1), np.uint8) if result.unknown is None else result.unknown
+        known = cv2.resize(unknown, (SIZE, SIZE), interpolation=cv2.INTER_NEAREST) == 0
+        assert known.mean() > 0.95
+        assert result.working_mask[known].mean() > 0.9995
+
+
 def test_a_still_camera_knows_everything() -> None:
     image = wall()
     noisy = [
