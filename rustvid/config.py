@@ -208,16 +208,18 @@ class CrfConfig:
 
 @dataclass(frozen=True)
 class RefineConfig:
-    method: Literal["auto", "advanced", "crf", "kmeans", "threshold", "student"] = option(
-        "auto",
-        "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
-        "erosion, CRF; crf: threshold, CRF; kmeans: advanced without its CRF; "
-        "threshold: eq. 8-9 alone; "
-        "student: a student's own pixels above level",
+    method: Literal["auto", "advanced", "crf", "kmeans", "threshold", "student", "student-crf"] = (
+        option(
+            "auto",
+            "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
+            "erosion, CRF; crf: threshold, CRF; kmeans: advanced without its CRF; "
+            "threshold: eq. 8-9 alone; "
+            "student: a student's own pixels above level; student-crf: those by the CRF",
+        )
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
     iterations: int | None = option(
-        None, "CRF iterations; null: the paper's 10 (advanced) or 25 (crf)", low=1, high=100
+        None, "CRF iterations; null: the paper's 25 (crf) or 10 (the others)", low=1, high=100
     )
     engine: Literal["densecrf", "fast"] = option(
         "densecrf",

@@ -201,9 +201,9 @@ def test_an_empty_file_changes_nothing(text: str, tmp_path: Path) -> None:
         ("refine: {size: large}", "refine.size must be a whole number, received 'large'"),
         (
             "refine: {method: magic}",
-            "advanced, crf, kmeans, threshold or student, received 'magic'",
+            "advanced, crf, kmeans, threshold, student or student-crf, received 'magic'",
         ),
-        ("refine: {method: [crf]}", "or student, received ['crf']"),
+        ("refine: {method: [crf]}", "or student-crf, received ['crf']"),
         ("refine: 5", "refine is a section of keys, received 5"),
         ("refine:", "refine is a section of keys, received None"),
         ("model: {threshold: .nan}", "model.threshold must be 0–1, received nan"),

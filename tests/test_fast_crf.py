@@ -85,7 +85,7 @@ def test_two_labels_in_one_are_the_mean_field_of_two(monkeypatch: pytest.MonkeyP
         q = _softmax(message - energy)
     wanted = q.argmax(axis=0).reshape(24, 24)
     assert 0 < wanted.mean() < 1
-    np.testing.assert_array_equal(fast_crf(image, mask, config, 5), wanted)
+    np.testing.assert_array_equal(fast_crf(image, energy, config, 5), wanted)
 
 
 def _applied(kernel: Array) -> Any:
@@ -102,7 +102,8 @@ def _softmax(logits: Array) -> Array:
 def test_it_marks_what_densecrf_marks(size: int, seed: int) -> None:
     image, disc = scene(size, seed)
     mask = rough(disc, seed)
-    dense, found = (f(image, mask, CrfConfig(), 10) for f in (crf.crf, fast_crf))
+    energy = crf.unary(mask, CrfConfig().confidence)
+    dense, found = (f(image, energy, CrfConfig(), 10) for f in (crf.crf, fast_crf))
     assert overlap(mask > 0, disc > 0) < 0.8  # there was something to do
     assert overlap(dense, disc) > 0.95
     assert overlap(found, dense) > 0.97
@@ -113,7 +114,7 @@ def test_a_picture_of_one_colour_and_one_of_noise_are_no_trouble() -> None:
     plain = np.full((96, 96, 3), 128, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
     for image in (plain, noise):
-        found = fast_crf(image, mask, CrfConfig(), 10)
+        found = fast_crf(image, crf.unary(mask, 0.9), CrfConfig(), 10)
         assert found.shape == mask.shape and set(np.unique(found)) <= {0, 1}
     for most in (700, 60):
         assert fast._colours(noise, 5.0, most)[1].shape[0] <= most

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from rustvid.config import RefineConfig
 from rustvid.method import refine as package
-from rustvid.method.refine import kmeans, refine, threshold
+from rustvid.method.refine import energy_of, kmeans, refine, threshold
 
 Array = NDArray[Any]
-METHODS = ("advanced", "crf", "kmeans", "threshold", "student")
+METHODS = ("advanced", "crf", "kmeans", "threshold", "student", "student-crf")
 STEEL, RUST = (120, 140, 160), (150, 75, 35)
 
 
@@ -233,6 +234,25 @@ def test_a_students_mask_is_what_lies_above_the_level(level: float) -> None:
     np.testing.assert_array_equal(mask, heat > level)
 
 
+@pytest.mark.parametrize("engine", ["densecrf", "fast"])
+def test_a_students_evidence_snaps_to_the_edge_of_the_painted_patch(engine: Any) -> None:
+    picture, patch = scene(192)
+    heat = 0.8 * blurry(patch, side=48)
+    config = RefineConfig(method="student", size=192, level=0.2, engine=engine)
+    before = overlap(refine(picture, heat, config), patch)
+    after = overlap(refine(picture, heat, replace(config, method="student-crf")), patch)
+    assert before < 0.85 and after > 0.93
+
+
+def test_the_level_of_a_student_is_where_the_crf_has_no_opinion() -> None:
+    evidence = np.array([[0.0, 0.3, 0.6, 1.0]], np.float32)
+    sound, corroded = energy_of(evidence, 0.3)
+    np.testing.assert_allclose(np.exp(-sound) + np.exp(-corroded), 1, rtol=1e-5)
+    assert corroded[1] == pytest.approx(np.log(2), abs=1e-5) and np.isfinite(corroded).all()
+    odds = (0.6 / 0.4) / (0.3 / 0.7)
+    assert np.exp(-corroded[2]) == pytest.approx(odds / (1 + odds), rel=1e-5)
+
+
 def test_specks_are_left_out_and_the_rest_stays_as_it_is() -> None:
     heat = np.zeros((100, 100), np.float32)
     heat[10:40, 10:40] = heat[60:63, 60:63] = heat[80, 80:84] = heat[81, 84] = 0.9
@@ -249,16 +269,17 @@ def test_specks_are_left_out_and_the_rest_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "asked", "used"), [("advanced", None, 10), ("crf", None, 25), ("crf", 3, 3)]
+    ("method", "asked", "used"),
+    [("advanced", None, 10), ("crf", None, 25), ("crf", 3, 3), ("student-crf", None, 10)],
 )
 def test_iterations_are_the_papers_unless_asked_otherwise(
     monkeypatch: pytest.MonkeyPatch, method: Any, asked: int | None, used: int
 ) -> None:
     seen = []
 
-    def spy(_picture: Array, mask: Array, _config: Any, iterations: int) -> Array:
+    def spy(_picture: Array, _energy: Array, _config: Any, iterations: int) -> Array:
         seen.append(iterations)
-        return mask
+        return np.zeros((96, 96), np.uint8)
 
     monkeypatch.setattr(package, "crf", spy)
     picture, patch = scene()

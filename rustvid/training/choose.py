@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rustvid.config import CrfConfig
 from rustvid.errors import UsageError
 from rustvid.method.classify import Network
-from rustvid.method.refine.crf import marginal
+from rustvid.method.refine.crf import energy_of, marginal
 from rustvid.training import material
 from rustvid.training.batches import Labelled, Stock
 from rustvid.training.composites import IGNORE
@@ -26,11 +26,9 @@ Floats = NDArray[np.float32]
 # Of labels: a network knows more than the paper's heat map, so the CRF weighs less than there.
 _CRF = CrfConfig(appearance_weight=3.0, smoothness_weight=1.0)
 _CRF_ITERATIONS = 10
-_CRF_GAIN = 0.8
 _CRF_SURE = 0.7
 _CRF_SIDE = 288  # pixels of the longer side: a quarter of the time
 _OVERLOOKED = 0.02  # share of a corroded photo below which its rust was not found
-_FINITE = 1e-3
 _EARTHY = 0.1  # share of the clean photos, those nearest to rust in colour, that are ground
 
 
@@ -104,11 +102,8 @@ def sharpened(image: Image, evidence: Floats, level: float) -> Floats:
     scale = min(1.0, _CRF_SIDE / max(height, width))
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
     seen = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
-    p = np.clip(cv2.resize(evidence, small, interpolation=cv2.INTER_AREA), _FINITE, 1 - _FINITE)
-    logit = _CRF_GAIN * (np.log(p / (1 - p)) - np.log(level / (1 - level)))
-    energy = np.stack([np.logaddexp(0, logit), np.logaddexp(0, -logit)])
-    flat = np.ascontiguousarray(energy.reshape(2, -1), np.float32)
-    found = marginal(seen, flat, _CRF, _CRF_ITERATIONS)
+    less = np.asarray(cv2.resize(evidence, small, interpolation=cv2.INTER_AREA), np.float32)
+    found = marginal(seen, energy_of(less, level), _CRF, _CRF_ITERATIONS)
     return np.asarray(cv2.resize(found, (width, height)), np.float32)
 
 

@@ -4,10 +4,13 @@ evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─►
                                │                      └─► done          "kmeans"
                                └───────────────────────────► CRF 25    "crf"
                                └─► done                                "threshold"
-         └► above the level, without specks, done                      "student"
+         ├► above the level, without specks, done                      "student"
+         └► CRF 10, without specks, done                               "student-crf"
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -15,11 +18,12 @@ from numpy.typing import NDArray
 
 from rustvid.config import RefineConfig
 from rustvid.method.refine import kmeans, threshold
-from rustvid.method.refine.crf import crf
+from rustvid.method.refine.crf import crf, energy_of, unary
 from rustvid.method.refine.fast import fast_crf
 from rustvid.method.refine.specks import without_specks
 
-ITERATIONS = {"advanced": 10, "crf": 25}  # the paper's: "Pure CRF", "K-Means + CRF (Advanced)"
+# The paper's: "Pure CRF", "K-Means + CRF (Advanced)"; a student's as those.
+ITERATIONS = {"advanced": 10, "crf": 25, "student-crf": 10}
 
 
 def one_thread() -> None:
@@ -38,9 +42,12 @@ def refine(
     """
     size, method = config.size, "advanced" if config.method == "auto" else config.method
     heat = threshold.enlarge(evidence, size)
+    least = config.least_region / 100 * size**2
     if method == "student":
-        mask = (heat > config.level).astype(np.uint8)
-        return without_specks(mask, config.least_region / 100 * size**2)
+        return without_specks((heat > config.level).astype(np.uint8), least)
+    if method == "student-crf":
+        energy = energy_of(heat, config.level)
+        return without_specks(_inferred(_working_picture(image, size), energy, config), least)
     mask = threshold.filtered(heat, level_of(evidence, config))
     if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
@@ -51,14 +58,20 @@ def refine(
             return mask
     if method == "kmeans":
         return (mask > 0).astype(np.uint8)
-    iterations = config.iterations or ITERATIONS[method]
+    return _inferred(picture, unary(mask, config.crf.confidence), replace(config, method=method))
+
+
+def _inferred(
+    picture: NDArray[np.uint8], energy: NDArray[np.float32], config: RefineConfig
+) -> NDArray[np.uint8]:
+    iterations = config.iterations or ITERATIONS[config.method]
     infer = fast_crf if config.engine == "fast" else crf
-    return infer(picture, mask, config.crf, iterations)
+    return infer(picture, energy, config.crf, iterations)
 
 
 def level_of(evidence: NDArray[np.float32], config: RefineConfig) -> float:
     """From which evidence a pixel may be corroded: a student's level, or a heat map's threshold."""
-    if config.method == "student":
+    if config.method in ("student", "student-crf"):
         return config.level
     return threshold.dynamic_threshold(evidence) if config.threshold is None else config.threshold
 

@@ -9,17 +9,16 @@ from pydensecrf import densecrf
 from rustvid.config import CrfConfig
 
 PAPER_SIZE = 572  # the size at which the two reaches are given
+_FINITE = 1e-3  # from 0 and 1, so that odds stay finite
 
 
 def crf(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], config: CrfConfig, iterations: int
+    image: NDArray[np.uint8], energy: NDArray[np.float32], config: CrfConfig, iterations: int
 ) -> NDArray[np.uint8]:
-    """Let a mask grow and shrink to the picture's edges and colours.
+    """Let a mask grow and shrink to the picture's edges and colours: where `marginal` is above ½.
 
-    image: (h, w, 3) uint8 RGB; mask: (h, w) uint8, 0–255, strength of corrosion
     Returns (h, w) uint8, 0 or 1.
     """
-    energy = unary(mask, config.confidence)
     return (marginal(image, energy, config, iterations) > 0.5).astype(np.uint8)
 
 
@@ -58,3 +57,14 @@ def unary(mask: NDArray[np.uint8], confidence: float) -> NDArray[np.float32]:
     corroded = np.where(strength > 0, inside, 1.0 - confidence)
     energy: NDArray[np.float32] = -np.log(np.stack([1.0 - corroded, corroded]))
     return energy.astype(np.float32, copy=False)
+
+
+def energy_of(evidence: NDArray[np.float32], level: float) -> NDArray[np.float32]:
+    """−log p of (sound, corroded), (2, h·w) float32, of a student's evidence (h, w) in [0, 1].
+
+    Its odds against those of `level`, so that a pixel of that evidence is neutral.
+    """
+    p, even = (np.clip(value, _FINITE, 1 - _FINITE) for value in (evidence, level))
+    logit = np.log(p / (1 - p)) - np.log(even / (1 - even))
+    energy = np.logaddexp(0, np.stack([logit.ravel(), -logit.ravel()]))
+    return np.asarray(energy, np.float32)

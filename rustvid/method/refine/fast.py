@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rustvid.config import CrfConfig
 from rustvid.errors import UsageError
-from rustvid.method.refine.crf import PAPER_SIZE, unary
+from rustvid.method.refine.crf import PAPER_SIZE
 
 Values = NDArray[np.float32]  # (h, w)
 
@@ -48,21 +48,21 @@ def check(config: CrfConfig, size: int) -> None:
 
 
 def fast_crf(
-    image: NDArray[np.uint8], mask: NDArray[np.uint8], config: CrfConfig, iterations: int
+    image: NDArray[np.uint8], energy: NDArray[np.float32], config: CrfConfig, iterations: int
 ) -> NDArray[np.uint8]:
     """As crf.crf does, for reaches that `check` lets pass.
 
-    image: (h, w, 3) uint8 RGB; mask: (h, w) uint8, 0–255, strength of corrosion
+    image: (h, w, 3) uint8 RGB; energy: (2, h·w) float32, −log p of (sound, corroded)
     Returns (h, w) uint8, 0 or 1.
     """
-    shape = mask.shape
+    shape = image.shape[:2]
     scale = max(shape) / PAPER_SIZE
     reach, tolerance = config.appearance_sigma_xy * scale, config.appearance_sigma_rgb
     smooth = _normalised(_gaussian(config.smoothness_sigma_xy * scale), shape)
     appear = _normalised(_bilateral(image, reach, tolerance), shape)
     kernels = ((config.smoothness_weight, smooth), (config.appearance_weight, appear))
     ones = np.ones(shape, np.float32)
-    sound, corroded = unary(mask, config.confidence)
+    sound, corroded = energy
     bias = (sound - corroded).reshape(shape)
     field = bias - sum(weight * kernel(ones) for weight, kernel in kernels)
     logit = bias
