@@ -212,7 +212,7 @@ class RefineConfig:
         option(
             "auto",
             "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
-            "erosion, CRF; crf: threshold, CRF; kmeans: advanced without its CRF; "
+            "erosion, CRF; crf: threshold, CRF; kmeans: advanced without CRF; "
             "threshold: eq. 8-9 alone; "
             "student: a student's own pixels above level; student-crf: those by the CRF",
         )
