@@ -214,7 +214,7 @@ class RefineConfig:
             "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
             "erosion, CRF; crf: threshold, CRF; kmeans: advanced without CRF; "
             "threshold: eq. 8-9 alone; "
-            "student: a student's own pixels above level; student-crf: those by the CRF",
+            "student: its pixels above level; student-crf: those by the CRF",
         )
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
