@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -73,6 +74,36 @@ def test_a_probe_tells_apart_what_it_is_shown() -> None:
     unseen = photos(24)[12:]
     answers = probe._features(unseen, probe.world(None)) @ kernel[:, 0] + bias
     assert metrics.auc(np.array([p.corroded for p in unseen]), answers) > 0.95
+
+
+def test_the_shift_balances_classes_whatever_their_numbers() -> None:
+    truth = np.array([True] * 2 + [False] * 6)
+    even = np.array([0.5] * 8)
+    assert probe.shift(even, truth) == pytest.approx(0, abs=1e-6)
+    high = np.array([0.9] * 8)  # says nothing but that everything is corroded
+    assert probe.shift(high, truth) == pytest.approx(-np.log(9), abs=1e-6)
+    told = np.array([0.99, 0.9, 0.8, 0.7, 0.7, 0.6, 0.6, 0.5])
+    moved = 1 / (1 + np.exp(-logit(told) - probe.shift(told, truth)))
+    assert moved[truth].mean() + moved[~truth].mean() == pytest.approx(1, abs=1e-6)
+    assert np.isfinite(probe.shift(np.array([1.0, 0.0]), np.array([True, False])))
+
+
+def test_a_student_is_levelled_by_what_taught_it_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "student.npz"
+    model = student.build()
+    model.get_layer("whole_head").bias.assign([3.0])
+    network.save_weights(model, path)
+    held_out = photos(8)
+    train.level(path, held_out[::2])  # one class alone says nothing
+    assert models.read_weights(path)["whole_head/bias"] == 3
+    train.level(path, held_out)
+    found = Model(ModelConfig(name=str(path))).look([p.image for p in sized(held_out)][:4])
+    assert found.probability.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def sized(some: list[Photo]) -> list[Photo]:
+    """As large as a student sees them."""
+    return [Photo(p.name, cv2.resize(p.image, (448, 448)), p.corroded) for p in some]
 
 
 def test_a_student_without_a_second_witness_still_runs_and_can_be_given_one(tmp_path: Path) -> None:

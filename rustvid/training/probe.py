@@ -52,6 +52,23 @@ def fitted(photos: Sequence[Photo], encoder: Arrays) -> Arrays:
     }
 
 
+def shift(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    """What to add to the logits of p(corrosion) (n,) so that they suit the truth (n,), both classes
+    weighing alike: where the gradient of the cross entropy by it is zero.
+
+    Batches are made of rust for the pixels' sake: more pictures in them are corroded than anywhere.
+    """
+    p = np.clip(probability, 1e-6, 1 - 1e-6)
+    logits = np.log(p / (1 - p))
+    weight = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    low, high = -20.0, 20.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        excess = float((weight * (1 / (1 + np.exp(-logits - middle)) - truth)).sum())
+        low, high = (low, middle) if excess > 0 else (middle, high)
+    return (low + high) / 2
+
+
 def _features(photos: Sequence[Photo], encoder: Arrays) -> NDArray[np.float32]:
     """(n, 1280), of every photo as the pipeline shows it."""
     image = keras.Input((STUDENT_SIZE, STUDENT_SIZE, 3), dtype="float32")
