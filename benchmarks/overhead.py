@@ -36,10 +36,12 @@ from rustvid.render import render
 from rustvid.report.area import area_of, enlarged
 from rustvid.report.caption import caption
 from rustvid.report.csv import line_of
+from rustvid.tracking import track
 from rustvid.video import open_sink, open_source
 from rustvid.video.sink import Template
 
 T = TypeVar("T")
+LOOK = 15  # frames from one that is looked at to the next, where tracking is measured
 WARM = 3  # frames that are not counted: tables and contexts are made with them
 
 
@@ -87,6 +89,22 @@ def walk(frames: Iterable[Frame], config: Config, clock: Clock) -> Iterator[tupl
         clock("row of the table", line_of, measured)
 
 
+def followed(frames: list[Frame], config: Config) -> float:
+    """Milliseconds of this thread's processor time a frame: tracking between looks, both ways."""
+    evidence = disc()
+    settled = replace(config.refine, method="student")
+    given: list[Refined | Localised] = []
+    for number, frame in enumerate(frames):
+        if number % LOOK:
+            given.append(Localised(Classified(frame, None), None))
+        else:
+            seen = Localised(Classified(frame, 1.0), evidence)
+            given.append(Refined(seen, refine(frame.image, evidence, settled)))
+    began = time.thread_time()
+    count = sum(1 for _ in track(given, ahead=True))
+    return round(1000 * (time.thread_time() - began) / count, 3)
+
+
 def encode(
     pictures: Iterable[tuple[Frame, Picture]], config: Config, template: Template, path: Path
 ) -> float:
@@ -112,6 +130,7 @@ def measure(film: Path, count: int) -> dict[str, Any]:
         template = Template(source.info, None, ())
         frames = [frame for _, frame in zip(range(count), source.frames(), strict=False)]
     drawn = list(walk(frames, config, clock))
+    tracked = min(followed(frames, config) for _ in range(2))
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "film.mp4"
         plain = encode(((frame, frame.picture) for frame in frames), config, template, path)
@@ -122,6 +141,7 @@ def measure(film: Path, count: int) -> dict[str, Any]:
         "films": {film.name: described(film)},
         "frames": len(frames),
         "parts_ms": clock.figures(),
+        "track_ms": tracked,
         "encode_ms": {"as they are": plain, "drawn over": marked},
     }
 
@@ -134,6 +154,7 @@ def table(result: dict[str, Any]) -> str:
         f"| {name} | {ms['median']:.2f} | {ms['least']:.2f} |"
         for name, ms in [*parts.items(), ("all of these", sums)]
     ]
+    rows.append(f"| track, a look every {LOOK} frames | {result['track_ms']:.2f} | – |")
     rows += [f"| encode, {how} | {ms:.2f} | – |" for how, ms in result["encode_ms"].items()]
     return "\n".join(["| part | ms a frame, median | least |", "|---|---|---|", *rows])
 
