@@ -214,7 +214,7 @@ class RefineConfig:
             "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
             "erosion, CRF; crf: threshold, CRF; kmeans: advanced without CRF; "
             "threshold: eq. 8-9 alone; "
-            "student: its pixels above level; student-crf: those by the CRF",
+            "student: evidence above level; student-crf: the same by the CRF",
         )
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
@@ -225,10 +225,15 @@ class RefineConfig:
         "densecrf",
         "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
     )
-    level: float = option(0.45, "student: a pixel is corroded above this evidence", low=0, high=1)
+    level: float = option(
+        0.45,
+        "student: a pixel is corroded above this evidence; student-crf: it is neutral there",
+        low=0,
+        high=1,
+    )
     least_region: float = option(
         0.005,
-        "student: per cent of the picture below which a region is left out, as noise; 0: none",
+        "student, student-crf: leave out regions smaller than so many per cent of the picture",
         low=0,
         high=100,
     )

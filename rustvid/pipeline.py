@@ -7,6 +7,7 @@ thread              one network pass        processes                     thread
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -276,11 +277,13 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
     kind = model.kind if model else kind_of_file(find(config.model.name))
     width, height = model.size if model else grid_of(config.model, kind).size
     every = config.sample.every if isinstance(config.sample.every, int) else _USUAL_GAP
+    if config.sample.rate is not None:
+        every = math.ceil(info.rate / config.sample.rate) if info and info.rate else _USUAL_GAP
     return Demand(
         picture=int(info.width * info.height * info.pixel_bytes) if info else 0,
         pixels=info.width * info.height if info else 0,
         seen=width * height,
-        every=every if config.sample.rate is None else _USUAL_GAP,
+        every=max(1, every),
         workers=threads_of(replace(config, refine=refinement(config, model))).workers,
         batch=model.batch if model else config.model.batch,
         batch_fixed=model is not None,

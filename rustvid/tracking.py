@@ -32,9 +32,9 @@ from rustvid.motion import (
     small_gray,
 )
 
-# (143, 143, 3) float32: for every second pixel of 286, how far to x and y it lay in the analysed
-# frame, and the squared error of the way there, in pixels of 286. The flow itself knows no more:
-# its finest patches lie four pixels apart.
+# (143, 143, 3) float32: for every 2×2 pixels of 286, how far to x and y they lay in the analysed
+# frame, and the squared error of the way there, in pixels of 286. The flow itself knows no more: it
+# is computed at a quarter of 286 and enlarged. Flows are thinned to this grid, too.
 Way = NDArray[np.float32]
 Votes = NDArray[np.float32]  # (286, 286): 1 corroded, -1 not
 
@@ -44,7 +44,7 @@ _TOLERANCE = 2.0  # pixels of 286: an error of the way that halves a mask's weig
 _LOST = 1e6  # squared error of a way that leads nowhere
 _MARGIN = 1.5  # pixels of 286 outside the picture that are still taken for its edge
 _LEAST = 0.01  # weight below which a way is no evidence: an error of six pixels
-_WAITING_BYTES = 128_000_000  # of pictures that wait for the next analysed frame
+_WAITING_BYTES = 256_000_000  # of pictures that wait for the next analysed frame: 20 of 4K
 
 
 def track(results: Iterable[Refined | Localised], ahead: bool = False) -> Iterator[Refined]:
@@ -82,7 +82,8 @@ def track(results: Iterable[Refined | Localised], ahead: bool = False) -> Iterat
 class _Step:
     """A frame that waits for the next analysed one.
 
-    back, forth: flow from it to the frame before, and from that one to it; None: a cut between
+    back, forth: flow from it to the frame before, and from that one to it, (143, 143, 2) in pixels
+        of 286; None: a cut between
     way: from it to the analysed frame before
     """
 
@@ -214,7 +215,8 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
 
 def trust(way: Way) -> NDArray[np.float32]:
     """(143, 143) float32 in [0, 1]: how much the way's end says about each pixel."""
-    x, y = _both(way[..., :2] + _PLACES * np.float32(_STRIDE))
+    centres = _PLACES * np.float32(_STRIDE) + np.float32((_STRIDE - 1) / 2)
+    x, y = _both(way[..., :2] + centres)
     low, high = -_MARGIN, FLOW_SIZE - 1 + _MARGIN
     inside = (x >= low) & (x <= high) & (y >= low) & (y <= high)
     weight = np.exp(way[..., 2] * np.float32(-np.log(2) / _TOLERANCE**2))

@@ -285,7 +285,7 @@ def _is_student(model: str) -> bool:
 def _fits(config: Config, model: str) -> bool:
     """Is the refinement one for this kind of model? The paper's are none for a student."""
     wanted = config.refine.method
-    return wanted == "auto" or (wanted == "student") == _is_student(model)
+    return wanted == "auto" or wanted.startswith("student") == _is_student(model)
 
 
 def _end(plan: Plan, config: Config, model: str) -> float | None:

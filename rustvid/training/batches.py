@@ -106,7 +106,7 @@ def _grounded(
     rng: np.random.Generator, image: Image | Floats, label: Floats, stock: Stock, mix: Mix
 ) -> tuple[Image | Floats, Floats]:
     """With a part of it covered by a clean photo's ground, now and then."""
-    if rng.random() >= mix.ground:
+    if not mix.ground or rng.random() >= mix.ground:
         return image, label
     photos = stock.earthy if stock.earthy and rng.random() < 0.6 else stock.clean
     ground, _ = view(rng, pick(rng, photos).image, None, mix.size, (0.4, 1.6))
@@ -129,7 +129,7 @@ def _clean(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:
 
 
 def _corroded(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:
-    """Half of them nearly whole, so that the photo's own label holds for the view."""
+    """Most of them nearly whole, so that the photo's own label holds for the view."""
     photo = pick(rng, stock.corroded)
     whole = rng.random() < 0.6
     zoom = (0.3, 0.55) if whole else (0.55, 1.6)

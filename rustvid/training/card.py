@@ -57,7 +57,10 @@ def measured(photos: ClassReport | None = None, sets: Sequence[SetReport] = ()) 
     parts = ["\n## Metrics"]
     if photos:
         values = ", ".join(f"{name} {value}" for name, value in photos.estimates.items())
-        parts.append(f"p(corrosion) on {len(photos.names)} photographs: {values}.")
+        parts.append(
+            f"p(corrosion) on {len(photos.names)} photographs, which taught nothing but a "
+            f"student's level of p: {values}."
+        )
     if sets:
         parts.append(tables.markdown(tables.MASK_HEADER, tables.mask_rows(sets)))
         parts += [line for found in sets if (line := tables.trust_line(found))]

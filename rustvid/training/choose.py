@@ -27,7 +27,7 @@ Floats = NDArray[np.float32]
 _CRF = CrfConfig(appearance_weight=3.0, smoothness_weight=1.0)
 _CRF_ITERATIONS = 10
 _CRF_SURE = 0.7
-_CRF_SIDE = 288  # pixels of the longer side: a quarter of the time
+_CRF_SIDE = 288  # pixels of the longer side: a third of the time
 _OVERLOOKED = 0.02  # share of a corroded photo below which its rust was not found
 _EARTHY = 0.1  # share of the clean photos, those nearest to rust in colour, that are ground
 

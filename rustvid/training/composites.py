@@ -103,8 +103,11 @@ def _lit(rng: np.random.Generator, above: Floats, below: Floats) -> Floats:
     if kind < 0.25:
         through = above / (np.percentile(above[::4, ::4], 95) + 1)
         return np.asarray(0.5 * above + 0.5 * below * through, np.float32)
-    if kind > 0.9:
-        return above
+    return above if kind > 0.9 else _in_the_light_of(rng, above, below)
+
+
+def _in_the_light_of(rng: np.random.Generator, above: Floats, below: Floats) -> Floats:
+    """Brighter and darker where the picture below is."""
     window = (max(below.shape[0] // 8, 1),) * 2
     light = np.maximum(cv2.blur(cv2.cvtColor(below, cv2.COLOR_RGB2GRAY), window), 1)
     ratio = (light / (float(above.mean()) + 1)) ** np.float32(rng.uniform(0, 0.8))
@@ -140,7 +143,8 @@ def lay(
 ) -> tuple[Floats, Floats]:
     """Cover one side of a picture (s, s, 3) and its label by clean ground (s, s, 3)."""
     alpha = shapes.side(rng, below.shape[0])
-    lit = _lit(rng, ground.astype(np.float32), below) if rng.random() < 0.5 else ground
+    above = ground.astype(np.float32)
+    lit = _in_the_light_of(rng, above, below) if rng.random() < 0.5 else above
     mixed = below + alpha[..., None] * (lit - below)
     return np.asarray(mixed, np.float32), _marked(label, alpha, is_rust=False)
 
@@ -196,7 +200,7 @@ def finish(
         picture, label = _marker(rng, picture, label)
     if rng.random() < 0.1:
         picture = _watermark(rng, picture)
-    if rng.random() < stamp:
+    if stamp and rng.random() < stamp:
         picture, label = _dated(rng, picture, label)
     image = _degraded(rng, picture)
     if corroded is None:

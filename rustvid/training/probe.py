@@ -58,15 +58,19 @@ def shift(probability: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
 
     Batches are made of rust for the pixels' sake: more pictures in them are corroded than anywhere.
     """
-    p = np.clip(probability, 1e-6, 1 - 1e-6)
-    logits = np.log(p / (1 - p))
     weight = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
     low, high = -20.0, 20.0
     for _ in range(50):
         middle = (low + high) / 2
-        excess = float((weight * (1 / (1 + np.exp(-logits - middle)) - truth)).sum())
+        excess = float((weight * (shifted(probability, middle) - truth)).sum())
         low, high = (low, middle) if excess > 0 else (middle, high)
     return (low + high) / 2
+
+
+def shifted(probability: NDArray[np.float64], by: float) -> NDArray[np.float64]:
+    """Probabilities whose logits are so much higher."""
+    p = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.asarray(1 / (1 + (1 - p) / p * np.exp(-by)))
 
 
 def _features(photos: Sequence[Photo], encoder: Arrays) -> NDArray[np.float32]:

@@ -64,7 +64,11 @@ class TrainConfig:
     rate: float = option(5e-4, "peak learning rate of round 0; warm-up, then a cosine", low=0)
     later_rate: float = option(2e-4, "the same of each later round", low=0)
     encoder_pace: float = option(
-        1.0, "of the encoder, as a share of rate: slower, it keeps more of ImageNet", low=0, high=1
+        1.0,
+        "of the student's encoder, as a share of rate (weight decay is not slowed): slower, it "
+        "keeps more of ImageNet",
+        low=0,
+        high=1,
     )
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate in each round", low=1)
@@ -93,8 +97,8 @@ class TrainConfig:
 
     ground: float = option(
         0.0,
-        "share of composites with a clean photo's ground across a part of them, the colours of "
-        "rust preferred: soil and rubble lie under rusting bridges",
+        "share of composites partly covered by another, clean photo, preferably one in rust's "
+        "colours: soil and rubble lie under rusting bridges",
         low=0,
         high=1,
     )
@@ -114,13 +118,20 @@ class TrainConfig:
         "hard",
         "what a network's evidence teaches on corroded photos; hard: what it is sure of; "
         "soft: the evidence itself, as a probability; crf: what the dense CRF is sure of, which "
-        "brings the evidence, neutral at rust_level, to the photo's edges and colours",
+        "brings the evidence, neutral at rust_level, to the photo's edges and colours, and what "
+        "the evidence does not contradict",
     )
     rust_level: float = option(
-        0.35, "evidence above which a corroded photo's pixel is taught as rust", low=0, high=1
+        0.35,
+        "hard: evidence above which a corroded photo's pixel is taught as rust; crf: neutral",
+        low=0,
+        high=1,
     )
     clean_level: float = option(
-        0.04, "evidence below which it is taught as clean; between the two it is unknown", low=0
+        0.04,
+        "hard: evidence below which it is taught as clean, between the two it is unknown; crf: "
+        "below which it is never taught as rust",
+        low=0,
     )
 
     paper: PaperConfig = section(PaperConfig, "network: classifier, and filters of guided")

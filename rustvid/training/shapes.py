@@ -116,17 +116,6 @@ def follower(rng: np.random.Generator, image: NDArray[np.float32]) -> Floats:
     return _cut(np.asarray(field, np.float32), rng.uniform(0.05, 0.4), np.exp(rng.uniform(1.2, 3)))
 
 
-def side(rng: np.random.Generator, size: int) -> Floats:
-    """Ground: all that lies beyond a line across the picture, mostly below it; a rough or a
-    sharp edge."""
-    angle = np.radians(rng.normal(0, 20) if rng.random() < 0.7 else rng.uniform(0, 360))
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
-    field = np.cos(angle) * y + np.sin(angle) * x
-    field += rng.uniform(0, 0.12) * noise(rng, size, int(rng.integers(2, 12)))
-    hardness = np.exp(rng.uniform(2.5, 5.5))
-    return _cut(np.asarray(field, np.float32), rng.uniform(0.15, 0.65), hardness)
-
-
 def any_shape(rng: np.random.Generator, image: NDArray[np.float32]) -> Floats:
     """One of the above for a picture (s, s, 3), drawn at half its size, which costs a quarter."""
     size = image.shape[0] // 2
@@ -139,3 +128,14 @@ def any_shape(rng: np.random.Generator, image: NDArray[np.float32]) -> Floats:
     else:
         mask = (blob, spots, streaks, band)[kind](rng, size)
     return np.asarray(cv2.resize(mask, image.shape[1::-1]), np.float32)
+
+
+def side(rng: np.random.Generator, size: int) -> Floats:
+    """Ground: all that lies beyond a line across the picture, mostly below it; a rough or a
+    sharp edge."""
+    angle = np.radians(rng.normal(0, 20) if rng.random() < 0.7 else rng.uniform(0, 360))
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
+    field = np.cos(angle) * y + np.sin(angle) * x
+    field += rng.uniform(0, 0.12) * noise(rng, size, int(rng.integers(2, 12)))
+    hardness = np.exp(rng.uniform(2.5, 5.5))
+    return _cut(np.asarray(field, np.float32), rng.uniform(0.15, 0.65), hardness)

@@ -9,6 +9,7 @@ it goes on from the last state that was saved.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ __all__ = ["TrainConfig", "train"]
 
 EVERY = 250  # steps between two states that are saved
 LOG = ("loss", "evidence_loss", "probability_loss")
+_ENOUGH = 20  # photos of a class that p(corrosion) is levelled by
 ENCODER = ("stem", "stage", "top")  # how the names of the student's encoder begin
 
 
@@ -220,16 +222,19 @@ def save_with_probe(weights: Path, photos: Sequence[data.Photo], start: str | No
     network.save_weights(model, weights)
 
 
-def level(weights: Path, held_out: Sequence[data.Photo]) -> None:
-    """Move p(corrosion) of a student's file so that it suits photos that taught nothing."""
-    if len({photo.corroded for photo in held_out}) < 2:
-        return
+def levelled(weights: Path, held_out: Sequence[data.Photo]) -> evaluate.ClassReport:
+    """Move p(corrosion) of a student's file so that it suits photos that taught nothing, where
+    there are enough of either class; returns how it answers on them then."""
     found = evaluate.classify(held_out, Model(ModelConfig(name=str(weights))))
+    if min(found.truth.sum(), (~found.truth).sum()) < _ENOUGH:
+        return found
+    shift = probe.shift(found.probability, found.truth)
     arrays = models.read_weights(weights)
-    moved = arrays["whole_head/bias"] + probe.shift(found.probability, found.truth)
+    moved = arrays["whole_head/bias"].astype(np.float32) + shift
     model = student.build(world=student.knows_world(arrays))
     network.assign_weights(model, {**arrays, "whole_head/bias": moved}, str(weights))
     network.save_weights(model, weights)
+    return replace(found, probability=probe.shifted(found.probability, shift))
 
 
 def train(
@@ -264,9 +269,11 @@ def train(
     network.save_weights(ready, weights)
     if config.probe and not guide:
         save_with_probe(weights, photos, config.start)
-        level(weights, held_out)
-    shipped = Model(ModelConfig(name=str(weights)))
-    validated = evaluate.classify(held_out, shipped) if held_out else None
+    validated = None
+    if held_out and guide:
+        validated = evaluate.classify(held_out, Model(ModelConfig(name=str(weights))))
+    elif held_out:
+        validated = levelled(weights, held_out)
     text = card.write(
         read, len(held_out), config, card.measured(validated), name=weights.stem, weak=len(weak)
     )

@@ -138,17 +138,20 @@ def _chosen(sets: Sequence[ExampleSet], pictures: int) -> list[Example]:
 def draw(rng: np.random.Generator, base: RefineConfig) -> RefineConfig:
     """Settings at random, of those that matter to the method of `base`."""
     size = int(rng.choice([286, 416, base.size]))
-    if base.method == "student":
-        return replace(base, size=size, level=_rounded(rng.uniform(0.03, 0.9)))
+    if base.method in ("student", "student-crf"):
+        found = replace(base, size=size, level=_rounded(rng.uniform(0.03, 0.9)))
+        return found if base.method == "student" else _with_crf(rng, found)
     own_threshold = None if rng.random() < 0.5 else _rounded(rng.uniform(0.1, 0.9))
     found = replace(base, size=size, threshold=own_threshold)
     if base.method in ("advanced", "kmeans"):
         found = replace(found, erosion=int(rng.choice([1, 3, 5, 7, 9])))
-    if base.method not in ("advanced", "crf"):
-        return found
+    return _with_crf(rng, found) if base.method in ("advanced", "crf") else found
+
+
+def _with_crf(rng: np.random.Generator, base: RefineConfig) -> RefineConfig:
     crf = {name: _rounded(np.exp(rng.uniform(*np.log(ends)))) for name, ends in _RATES.items()}
     field = replace(base.crf, confidence=_rounded(rng.uniform(0.55, 0.99)), **crf)
-    return replace(found, iterations=int(rng.choice([3, 5, 10, 15, 25])), crf=field)
+    return replace(base, iterations=int(rng.choice([3, 5, 10, 15, 25])), crf=field)
 
 
 def _rounded(value: float) -> float:

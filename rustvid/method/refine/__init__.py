@@ -10,8 +10,6 @@ evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─►
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +20,7 @@ from rustvid.method.refine.crf import crf, energy_of, unary
 from rustvid.method.refine.fast import fast_crf
 from rustvid.method.refine.specks import without_specks
 
-# The paper's: "Pure CRF", "K-Means + CRF (Advanced)"; a student's as those.
+# The paper's "K-Means + CRF (Advanced)" and "Pure CRF"; student-crf as the former.
 ITERATIONS = {"advanced": 10, "crf": 25, "student-crf": 10}
 
 
@@ -43,11 +41,12 @@ def refine(
     size, method = config.size, "advanced" if config.method == "auto" else config.method
     heat = threshold.enlarge(evidence, size)
     least = config.least_region / 100 * size**2
-    if method == "student":
-        return without_specks((heat > config.level).astype(np.uint8), least)
-    if method == "student-crf":
-        energy = energy_of(heat, config.level)
-        return without_specks(_inferred(_working_picture(image, size), energy, config), least)
+    if method in ("student", "student-crf"):
+        mask = (heat > config.level).astype(np.uint8)
+        if method == "student-crf" and mask.any():  # else all speaks for sound, and so would it
+            energy = energy_of(heat, config.level)
+            mask = _inferred(_working_picture(image, size), energy, config, method)
+        return without_specks(mask, least)
     mask = threshold.filtered(heat, level_of(evidence, config))
     if method == "threshold" or not mask.any():
         return (mask > 0).astype(np.uint8)
@@ -58,13 +57,13 @@ def refine(
             return mask
     if method == "kmeans":
         return (mask > 0).astype(np.uint8)
-    return _inferred(picture, unary(mask, config.crf.confidence), replace(config, method=method))
+    return _inferred(picture, unary(mask, config.crf.confidence), config, method)
 
 
 def _inferred(
-    picture: NDArray[np.uint8], energy: NDArray[np.float32], config: RefineConfig
+    picture: NDArray[np.uint8], energy: NDArray[np.float32], config: RefineConfig, method: str
 ) -> NDArray[np.uint8]:
-    iterations = config.iterations or ITERATIONS[config.method]
+    iterations = config.iterations or ITERATIONS[method]
     infer = fast_crf if config.engine == "fast" else crf
     return infer(picture, energy, config.crf, iterations)
 
