@@ -126,6 +126,8 @@ def test_what_it_cannot_begin_with_is_said(tmp_path: Path) -> None:
         guided.pupil(config(2, 224))
     with pytest.raises(UsageError, match="rounds"):
         guided.pupil(config(2, 156, rounds=2))
+    with pytest.raises(UsageError, match="encoder_pace"):
+        guided.pupil(config(2, 156, encoder_pace=0.5))
 
 
 def test_labels_are_compared_where_the_map_looks_and_only_of_pictures_with_rust() -> None:

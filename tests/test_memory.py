@@ -190,6 +190,15 @@ def least(film: Path) -> int:
     return plan_of(demand, 0, demand.batch, 1, 64).needed
 
 
+@pytest.mark.parametrize(("options", "gap"), [(("sample.rate=2",), 5), (("sample.rate=30",), 1)])
+def test_looks_by_the_second_are_planned_by_the_films_own_rate(
+    tmp_path: Path, options: tuple[str, ...], gap: int
+) -> None:
+    film = media.clip(tmp_path / "film.mp4", frames=12, rate=media.Fraction(10), size=(96, 72))
+    with open_source(str(film), (1, 1), Config().source) as source:
+        assert pipeline._demand(quick(*options), ColourModel(), source.info).every == gap
+
+
 def test_a_run_with_little_memory_gives_the_same(tmp_path: Path) -> None:
     """Fewer frames wait, no worker is started; not one byte of the result changes."""
     film = media.clip(tmp_path / "film.mp4", frames=60, size=(96, 72))

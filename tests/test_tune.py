@@ -79,7 +79,7 @@ def test_pictures_of_one_group_are_never_on_both_sides() -> None:
 
 def test_what_is_drawn_is_within_the_ranges_of_the_options() -> None:
     rng = np.random.default_rng(0)
-    for method in ("advanced", "crf", "kmeans", "threshold", "student"):
+    for method in ("advanced", "crf", "kmeans", "threshold", "student", "student-crf"):
         base = fakes.quick(f"refine.method={method}").refine
         seen = [draw(rng, base) for _ in range(100)]
         assert len(set(seen)) > (50 if method not in ("kmeans", "threshold") else 10)
