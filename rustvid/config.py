@@ -155,9 +155,9 @@ class ModelConfig:
     )
     batch: int = option(4, "frames, or tiles, per network pass", low=1, high=256)
     threshold: float = option(
-        0.35,
-        "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in others nothing "
-        "is marked",
+        0.5,
+        "a frame is corroded when p(corrosion) exceeds this, as in the paper; in others nothing is "
+        "marked",
         low=0,
         high=1,
     )
@@ -226,7 +226,7 @@ class RefineConfig:
         "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
     )
     level: float = option(
-        0.45,
+        0.82,
         "student: a pixel is corroded above this evidence; student-crf: it is neutral there",
         low=0,
         high=1,
