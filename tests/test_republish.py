@@ -129,7 +129,8 @@ def test_datagrams_hold_whole_packets_and_whoever_comes_late_sees_it_too(tmp_pat
     assert running.summary and running.summary.exit_code == 0
     assert len(consistent(out)) == running.summary.frames
     all_of_it, late = decoded(b"".join(got)), decoded(b"".join(got[len(got) // 2 :]))
-    assert len(all_of_it) == running.summary.live["republished"] >= 100
+    on_its_way = len(all_of_it) - running.summary.live["republished"]
+    assert len(all_of_it) >= 100 and on_its_way in (0, 1)  # the last one, when the run counts
     assert all(a < b for a, b in itertools.pairwise(all_of_it))
     assert 0 < len(late) < len(all_of_it) and set(late) <= set(all_of_it)
 
