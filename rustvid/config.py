@@ -155,9 +155,9 @@ class ModelConfig:
     )
     batch: int = option(4, "frames, or tiles, per network pass", low=1, high=256)
     threshold: float = option(
-        0.5,
-        "a frame is corroded when p(corrosion) exceeds this, as in the paper; in others nothing is "
-        "marked",
+        0.6,
+        "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in others nothing "
+        "is marked",
         low=0,
         high=1,
     )
