@@ -38,11 +38,13 @@ class ColourModel:
         return cv2.resize(np.float32(distance < 60), (48, 48), interpolation=cv2.INTER_AREA)
 
 
+OWN = ("refine.size=96", "workers=0", "refine.method=student", "refine.level=0.5")
+
+
 def quick(*assignments: str) -> Config:
     """A configuration for small pictures; no worker processes unless asked for. A colour's
     evidence is cut at its half, whatever level suits the student that ships."""
     config = Config()
-    own = ("refine.size=96", "workers=0", "refine.method=student", "refine.level=0.5")
-    for assignment in (*own, *assignments):
+    for assignment in (*OWN, *assignments):
         config = apply(config, assignment)
     return config

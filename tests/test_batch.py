@@ -10,7 +10,7 @@ from pathlib import Path
 
 import media
 import pytest
-from fakes import ColourModel, quick
+from fakes import OWN, ColourModel, quick
 
 from rustvid import pipeline
 from rustvid.batch import COLUMNS, Job, exit_code, jobs_of, lines, run_all
@@ -154,7 +154,7 @@ def test_the_command_line_loads_one_network_for_all(
         return ColourModel()
 
     monkeypatch.setattr(pipeline, "Model", model)
-    given = ["--set", "refine.size=96", "--set", "refine.method=student", "--workers", "0"]
+    given = [f"--set={assignment}" for assignment in OWN]
     words = [str(flight / "*.mp4"), str(flight / "low"), "--out-dir", str(tmp_path / "r"), *given]
     assert main(words) == 6
     told = capsys.readouterr().err

@@ -13,7 +13,7 @@ from typing import Any
 import media
 import numpy as np
 import pytest
-from fakes import ColourModel, quick
+from fakes import OWN, ColourModel, quick
 
 from rustvid import pipeline
 from rustvid.cli import main
@@ -297,7 +297,7 @@ def test_a_pattern_is_joined_in_the_order_of_its_numbers(
     flight.mkdir()
     for part, number in zip(parts, (8, 9, 10), strict=True):
         part.rename(flight / f"DJI_{number}.mp4")
-    given = ["--set", "refine.size=96", "--set", "refine.method=student", "--workers", "0"]
+    given = [f"--set={assignment}" for assignment in OWN]
     out = tmp_path / "flight.mp4"
     assert main([str(flight / "DJI_*.mp4"), "--join", "--out", str(out), *given]) == 0
     annotate([film], tmp_path / "whole.mp4")

@@ -21,7 +21,7 @@ from typing import Any
 import media
 import numpy as np
 import pytest
-from fakes import ColourModel, quick
+from fakes import OWN, ColourModel, quick
 
 from rustvid.cli import main
 from rustvid.config import Config, apply
@@ -477,7 +477,7 @@ def _killed_after(
 ) -> tuple[int, float]:
     """The exit code of a run that is killed after so many seconds of work, and its seconds."""
     assert server.stdin is not None and server.stdout is not None
-    given = ["--set", "refine.size=96", "--set", "refine.method=student", "--workers", "0"]
+    given = [f"--set={assignment}" for assignment in OWN]
     words = [str(film), "--out", str(out), "--resume", "--every", "3", "--quiet", *given]
     begun = time.monotonic()
     print(json.dumps(words), file=server.stdin, flush=True)
