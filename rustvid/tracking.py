@@ -98,7 +98,7 @@ class _Step:
 
 
 @dataclass(frozen=True)
-class Onward:
+class _Onward:
     """The analysed frame after those that wait: its time, its mask, and the way of one of them."""
 
     time: Fraction
@@ -148,7 +148,7 @@ class _Tracker:
                 back, forth = step.back, step.forth
             votes = votes_of(after.working_mask)
             while self._waiting:
-                yield self._carried(self._taken(), Onward(after.frame.time, votes, ways.pop()))
+                yield self._carried(self._taken(), _Onward(after.frame.time, votes, ways.pop()))
 
     def rest(self) -> Iterator[Refined]:
         """The waiting frames; no other comes."""
@@ -169,7 +169,7 @@ class _Tracker:
         self._bytes -= step.bytes
         return step
 
-    def _carried(self, step: _Step, onward: Onward | None) -> Refined:
+    def _carried(self, step: _Step, onward: _Onward | None) -> Refined:
         """The waiting frame with its mask."""
         if isinstance(step.result, Refined):
             return step.result  # its refinement failed, which is to be seen
