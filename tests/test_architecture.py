@@ -20,7 +20,7 @@ LAYERS = (
     {"redact", "chatter"},
     {"errors"},
     {"config", "frames", "presets", "threads"},
-    {"motion", "budget"},
+    {"motion", "budget", "outlines"},
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"journal", "limits", "memory"},
     {"preflight"},

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rustvid.config import RefineConfig
 from rustvid.method import refine as package
-from rustvid.method.refine import energy_of, kmeans, refine, specks, threshold
+from rustvid.method.refine import energy_of, kmeans, refine, threshold
 
 Array = NDArray[Any]
 METHODS = ("advanced", "crf", "kmeans", "threshold", "student", "student-crf")
@@ -251,19 +251,6 @@ def test_the_level_of_a_student_is_where_the_crf_has_no_opinion() -> None:
     assert corroded[1] == pytest.approx(np.log(2), abs=1e-5) and np.isfinite(corroded).all()
     odds = (0.6 / 0.4) / (0.3 / 0.7)
     assert np.exp(-corroded[2]) == pytest.approx(odds / (1 + odds), rel=1e-5)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_what_an_outline_encloses_is_counted_exactly(seed: int) -> None:
-    """Against filled labels: lines, single pixels, pinches, holes, regions within holes, edges."""
-    noise = np.random.default_rng(seed).normal(size=(60, 70)).astype(np.float32)
-    mask = (cv2.GaussianBlur(noise, (0, 0), 0.5 + 0.3 * seed) > 0.12).astype(np.uint8)
-    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    outer = [line for line, links in zip(outlines, tree[0], strict=True) if links[3] < 0]
-    assert len(outer) == cv2.connectedComponents(mask, connectivity=8)[0] - 1
-    for line in outer:
-        filled = cv2.drawContours(np.zeros_like(mask), [line], -1, 1, cv2.FILLED)
-        assert specks.enclosed(line) == filled.sum()
 
 
 def test_specks_are_left_out_and_the_rest_stays_as_it_is() -> None:

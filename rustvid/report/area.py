@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.frames import Area, Measured, Refined, Trust
+from rustvid.outlines import outlines, size
 
 
 def measure(refined: Refined, trust: Trust | None = None) -> Measured:
@@ -45,16 +44,6 @@ def area_of(mask: NDArray[np.uint8]) -> Area:
     pixels = cv2.countNonZero(mask)
     if pixels == 0:
         return Area(0, 0.0, 0, 0)
-    left, top, width, height = cv2.boundingRect(mask)
-    count, labels = cv2.connectedComponentsWithAlgorithm(
-        mask[top : top + height, left : left + width], 8, cv2.CV_32S, cv2.CCL_BBDT
-    )
-    largest = pixels if count == 2 else int(_sizes(labels, count)[1:].max())
-    return Area(pixels, pixels / mask.size, count - 1, largest)
-
-
-def _sizes(labels: NDArray[Any], count: int) -> NDArray[Any]:
-    """How many pixels have each of the labels 0 … count - 1, of (h, w) int32."""
-    if count > 256 or labels.size > 2**24:  # more than a histogram of bytes, in float32, holds
-        return np.bincount(labels.ravel(), minlength=count)
-    return cv2.calcHist([labels.astype(np.uint8)], [0], None, [count], [0, count]).ravel()
+    regions = outlines(mask)
+    largest = max(size(line, holes) for line, holes in regions.values())
+    return Area(pixels, pixels / mask.size, len(regions), largest)

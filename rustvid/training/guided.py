@@ -87,8 +87,9 @@ def pupil(config: TrainConfig) -> Pupil:
         raise UsageError(
             f"rounds: a guided classifier has one, received {config.rounds}; its teacher labels"
         )
-    if config.encoder_pace != 1:
-        raise UsageError("encoder_pace is the student's; a guided classifier learns at one pace")
+    for name in ("encoder_pace", "neuron_pace"):
+        if getattr(config, name) != 1:
+            raise UsageError(f"{name} is the student's; a guided classifier learns at one pace")
     image = keras.Input((side, side, 3), name="image")
     features = network.encoder(image, filters, dtype="float32")[-1]
     head = TaughtHead(flat=side == CLASSIFIER_SIZE, name="head", dtype="float32")

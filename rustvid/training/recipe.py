@@ -70,6 +70,13 @@ class TrainConfig:
         low=0,
         high=1,
     )
+    neuron_pace: float = option(
+        1.0,
+        "of the student's neuron for p(corrosion), as a share of rate: it hears 1,280 features; "
+        "at full pace its answer leaps from step to step",
+        low=0,
+        high=1,
+    )
     decay: float = option(1e-4, "weight decay of AdamW", low=0)
     warmup: int = option(100, "steps of rising learning rate in each round", low=1)
     patience: int = option(

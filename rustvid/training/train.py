@@ -44,7 +44,9 @@ __all__ = ["TrainConfig", "train"]
 EVERY = 250  # steps between two states that are saved
 LOG = ("loss", "evidence_loss", "probability_loss")
 _ENOUGH = 20  # photos of a class that p(corrosion) is levelled by
-ENCODER = ("stem", "stage", "top")  # how the names of the student's encoder begin
+# How the names of the student's layers begin that have a pace of their own.
+ENCODER = ("stem", "stage", "top")
+NEURON = "whole_head"
 
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -69,17 +71,21 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
 
 
 class Paced(keras.optimizers.AdamW):  # type: ignore[misc]
-    """AdamW whose steps are shorter for the layers that came with ImageNet's weights."""
+    """AdamW whose steps are shorter for some layers of the student (`encoder_pace`,
+    `neuron_pace`)."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(Schedule(config), weight_decay=config.decay, global_clipnorm=5.0)
-        self._pace = config.encoder_pace
+        self._slow = ((ENCODER, config.encoder_pace), (NEURON, config.neuron_pace))
         self._paces: list[float] = []
 
     def build(self, variables: Any) -> None:
         """Keras tells here which variables there are."""
-        self._paces = [self._pace if v.path.startswith(ENCODER) else 1.0 for v in variables]
+        self._paces = [self._pace_of(variable.path) for variable in variables]
         super().build(variables)
+
+    def _pace_of(self, path: str) -> float:
+        return next((pace for layers, pace in self._slow if path.startswith(layers)), 1.0)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One variable's step."""
