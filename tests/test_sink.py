@@ -62,6 +62,62 @@ def test_times_sound_and_looks_are_kept(
     assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(before, after, strict=True)) < 4
 
 
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9", "ffv1"])
+def test_full_range_stays_full_range(codec: str, tmp_path: Path) -> None:
+    """Also where the encoder has no format of that name: black stays black."""
+    source = media.clip(tmp_path / "full.mp4", frames=8, full_range=True)
+    target = tmp_path / "out.mkv"
+    assert copied(source, target, codec=codec) == []
+    assert _looks(target)[-1][-1] == 2
+    before, after = media.decode_rgb(source), media.decode_rgb(target)
+    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(before, after, strict=True)) < 4
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".nut"])
+def test_a_palette_is_full_range_whether_tagged_or_not(suffix: str, tmp_path: Path) -> None:
+    source, target = tmp_path / f"palette{suffix}", tmp_path / "out.mkv"
+    gray = np.repeat(np.arange(256, dtype=np.uint8)[None], 64, axis=0)
+    palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, axis=1)
+    palette[:, 0] = 255  # opaque
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 256, 64, "pal8"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray((gray, palette), "pal8")))
+        container.mux(stream.encode(None))
+    copied(source, target, codec="ffv1")
+    (rgb,) = media.decode_rgb(target)
+    assert np.abs(rgb[..., 1].astype(int) - gray).max() <= 2  # not 15, as of limited range
+
+
+def test_rgb_tagged_for_wide_colour_keeps_its_matrix(tmp_path: Path) -> None:
+    source, target = tmp_path / "wide.mkv", tmp_path / "out.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "bgr0"
+        stream.codec_context.colorspace = 9
+        frame = av.VideoFrame.from_ndarray(media.picture(0), "rgb24")
+        container.mux(stream.encode(frame.reformat(format="bgr0")))
+        container.mux(stream.encode(None))
+    copied(source, target)
+    assert _looks(target)[-1][0] == 9
+    (rgb,) = media.decode_rgb(target)
+    assert np.abs(rgb.astype(int) - media.picture(0)).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kept"),
+    [("a.mkv", "h264", True), ("a.mp4", "av1", True), ("a.mkv", "ffv1", False)],
+)
+def test_a_pixels_shape_is_kept_or_its_loss_told(
+    name: str, codec: str, kept: bool, tmp_path: Path
+) -> None:
+    shape = Fraction(16, 11)
+    source = media.clip(tmp_path / "dv.mp4", frames=4, pixel_aspect=shape)
+    warnings = copied(source, tmp_path / name, codec=codec)
+    assert (_looks(tmp_path / name)[2] == shape) is kept
+    assert any("shape 16/11 is lost" in warning for warning in warnings) is not kept
+
+
 def _looks(path: Path) -> tuple[Any, ...]:
     """What a player must know to show the picture right."""
     with av.open(str(path)) as container:

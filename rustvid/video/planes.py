@@ -49,7 +49,7 @@ class Converter:
         full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
         wanted = planar_format(frame.format)
         if wanted != frame.format.name:
-            full_range = full_range or frame.format.is_rgb
+            full_range = full_range or is_rgb(frame.format)
             frame = self._planar(frame, wanted, full_range)
         return Picture(
             planes=_views(frame),

@@ -18,7 +18,7 @@ from typing import Any
 import av
 from av.bitstream import BitStreamFilterContext
 from av.video.frame import PictureType
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from rustvid.config import OutputConfig
 from rustvid.errors import SinkError
@@ -44,6 +44,8 @@ _MUXER_OPTIONS = {
     "matroska": {"cluster_time_limit": "500"},  # ms: a cluster is written when it is complete
     "webm": {"cluster_time_limit": "500"},
 }
+# PyAV cannot tell these muxers the pixels' shape, and these codecs do not say it themselves.
+_SHAPELESS, _UNSHAPED = ("matroska", "webm"), ("av1", "vp9", "ffv1")
 _SETTLES = {"matroska": 0.5, "webm": 0.5}  # seconds more until what was muxed is in the file
 
 
@@ -242,11 +244,16 @@ class VideoSink(Sink):
         context.thread_count = self.threads
         context.time_base = info.time_base
         context.sample_aspect_ratio = picture.pixel_aspect
+        if picture.pixel_aspect != 1 and self._format in _SHAPELESS and config.codec in _UNSHAPED:
+            self._warn(
+                f"the pixels' shape {picture.pixel_aspect} is lost: {self.path.suffix} with "
+                f"{config.codec} does not hold it; .mp4 does, and so do h264 and hevc"
+            )
         longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
         context.gop_size = 1 if config.codec == "ffv1" else longest
         context.color_primaries, context.color_trc, matrix, colour_range = info.colour
         if info.rgb:
-            matrix, colour_range = {"bt709": 1, "bt601": 6}[picture.matrix], 2
+            matrix, colour_range = {"bt709": 1, "bt601": 6, "bt2020": 9}[picture.matrix], 2
         context.colorspace = matrix
         context.color_range = 2 if picture.full_range else colour_range
         if picture.rotation:
@@ -267,8 +274,9 @@ class VideoSink(Sink):
             self._warn(
                 f"{width}×{height} has an odd side: encoded as 4:4:4, which fewer players read"
             )
-        if wanted in supported:
-            return wanted
+        for same in (wanted, wanted.replace("yuvj", "yuv")):  # the range is in the stream's tag too
+            if same in supported:
+                return same
         for fallback in (f"yuv444p{deep}", f"yuv420p{deep}", "yuv420p"):
             if fallback in supported:
                 self._warn(f"{self._config.codec} cannot hold {wanted}: encoded as {fallback}")
@@ -321,8 +329,13 @@ class VideoSink(Sink):
         info = self._template.info
         encoded = video_frame(picture)
         if encoded.format.name != self._video.codec_context.pix_fmt:
+            colour_range = ColorRange.JPEG if picture.full_range else ColorRange.MPEG
             encoded = self._to_encoder.reformat(
-                encoded, format=self._video.codec_context.pix_fmt, threads=1
+                encoded,
+                format=self._video.codec_context.pix_fmt,
+                src_color_range=colour_range,
+                dst_color_range=colour_range,
+                threads=1,
             )
         encoded.time_base = info.time_base
         encoded.pts = round((frame.time - info.start) / info.time_base)
