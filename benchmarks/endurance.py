@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 
 from rustvid import demo
 from rustvid.bench.rounds import family, resident
-from rustvid.video.sink import _MOV_FLAGS
+from rustvid.video.muxed import _MOV_FLAGS
 
 SIZE, RATE = (320, 180), Fraction(25)
 LOOKS = 400  # at the processes, over the whole run

@@ -32,7 +32,7 @@ from av.video.frame import PictureType  # noqa: E402
 from fakes import ColourModel, quick  # noqa: E402
 
 from rustvid.pipeline import run  # noqa: E402
-from rustvid.video import sink  # noqa: E402
+from rustvid.video import muxed  # noqa: E402
 
 FRAMES, SIZE, RATE = 210, (96, 72), 30
 AS_SHIPPED = {"crf": "20", "preset": "veryfast", "rc-lookahead": "10"}
@@ -70,23 +70,23 @@ def piped(film: Path, out: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Digests of the raw pictures that the encoder is given, and of its packets."""
     given: list[str] = []
     made: list[str] = []
-    picture, mux = sink.video_frame, sink.VideoSink._mux_video
+    picture, mux = muxed.video_frame, muxed.VideoSink._mux_video
 
     def seen(drawn: Any) -> Any:
         frame = picture(drawn)
         given.append(digest(frame.to_ndarray().tobytes()))
         return frame
 
-    def muxed(self: Any, packets: Any) -> None:
+    def noted(self: Any, packets: Any) -> None:
         made.extend(digest(bytes(packet)) for packet in packets)
         mux(self, packets)
 
-    sink.video_frame, sink.VideoSink._mux_video = seen, muxed  # type: ignore[method-assign]
+    muxed.video_frame, muxed.VideoSink._mux_video = seen, noted  # type: ignore[method-assign]
     try:
         config = quick(f"output.path={out}", "output.overwrite=true")
         run(replace(config, input=str(film)), model=ColourModel()).raise_for_error()
     finally:
-        sink.video_frame, sink.VideoSink._mux_video = picture, mux  # type: ignore[method-assign]
+        muxed.video_frame, muxed.VideoSink._mux_video = picture, mux  # type: ignore[method-assign]
     return tuple(given), tuple(made)
 
 

@@ -14,7 +14,7 @@ from rustvid.budget import Threads, available, plan, size_pool, threads_of, with
 from rustvid.config import Config, apply
 from rustvid.pipeline import run
 from rustvid.video.film import FileSource
-from rustvid.video.sink import VideoSink
+from rustvid.video.muxed import VideoSink
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from rustvid.pipeline import process, run
 from rustvid.progress import Signals
 from rustvid.report.csv import COLUMNS, CsvReport
 from rustvid.report.summary import Summary
-from rustvid.video.sink import VideoSink
+from rustvid.video.muxed import VideoSink
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 

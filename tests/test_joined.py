@@ -23,6 +23,7 @@ from rustvid.frames import Frame, Measured
 from rustvid.pipeline import run
 from rustvid.report.summary import Summary
 from rustvid.video import open_source
+from rustvid.video.film import FileSource
 from rustvid.video.named import meant
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
@@ -305,6 +306,24 @@ def test_a_pattern_is_joined_in_the_order_of_its_numbers(
     capsys.readouterr()
     assert main([str(flight), "--join", "--out", str(out), "--resume", *given]) == 0
     assert "was complete already" in capsys.readouterr().err
+
+
+def test_every_file_is_decoded_by_as_many_threads_as_are_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (str(media.clip(tmp_path / name, frames=4)) for name in ("a.mp4", "b.mp4"))
+    granted: list[int] = []
+    frames = FileSource.frames
+
+    def noted(self: FileSource) -> Any:
+        granted.append(self.threads)
+        return frames(self)
+
+    monkeypatch.setattr(FileSource, "frames", noted)
+    with open_source(one, SIZE, SourceConfig(join=two)) as source:
+        source.threads = 1
+        assert len(list(source.frames())) == 8
+    assert granted == [1, 1]
 
 
 def test_names_are_in_the_order_given_and_patterns_by_number(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from rustvid.config import RefineConfig
 from rustvid.method import refine as package
@@ -89,6 +90,18 @@ def test_enlarging_is_linear_between_the_centres_of_the_cells() -> None:
 
 
 # --- K-means
+
+
+def test_two_colours_do_not_depend_on_the_number_of_threads() -> None:
+    """Sums are rounded in another order by two threads; pixels at the border then change sides."""
+    for seed in range(12):
+        noise = np.random.default_rng(seed).normal(120, 40, (200, 200, 3))
+        picture = np.clip(noise, 0, 255).astype(np.uint8)
+        found = set()
+        for threads in (1, 2):
+            with threadpool_limits(threads, "openmp"):
+                found.add(kmeans.two_colours(picture, 8192, 0).tobytes())
+        assert len(found) == 1
 
 
 @pytest.mark.parametrize("pixels", [0, 500])

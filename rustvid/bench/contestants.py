@@ -24,7 +24,7 @@ from rustvid.method.models import Kind as ModelKind
 from rustvid.pipeline import run
 from rustvid.video import open_source
 from rustvid.video.encoders import ENCODERS, encoder_options
-from rustvid.video.sink import GROUP_SECONDS
+from rustvid.video.muxed import GROUP_SECONDS
 
 RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
 

@@ -14,8 +14,9 @@ from rustvid.video.encoders import CONTAINERS
 from rustvid.video.film import FileSource
 from rustvid.video.joined import JoinedSource
 from rustvid.video.live import LiveSource
+from rustvid.video.muxed import VideoSink
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
-from rustvid.video.sink import Sink, Template, VideoSink, part_of
+from rustvid.video.sink import Sink, Template, part_of
 from rustvid.video.source import Source
 
 PICTURES = (*CONTAINERS, *sorted(PHOTOS))

@@ -13,7 +13,8 @@ import av
 
 from rustvid.config import OutputConfig
 from rustvid.video.border import border
-from rustvid.video.sink import Template, VideoSink
+from rustvid.video.muxed import VideoSink
+from rustvid.video.sink import Template
 
 PICTURE = -1  # the track of the picture; a sound's is the index of its stream
 

@@ -102,7 +102,7 @@ class JoinedSource(Source):
         cut: SourceCutShort | None = None
         for part in parts:
             source = self._opened(part, heard, last, pending)
-            source.begin = begin
+            source.begin, source.threads = begin, self.threads
             with source:
                 try:
                     yield from source.frames()

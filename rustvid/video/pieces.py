@@ -16,8 +16,9 @@ import av
 
 from rustvid.config import OutputConfig
 from rustvid.video.border import border
+from rustvid.video.muxed import VideoSink
 from rustvid.video.opening import PROTOCOLS
-from rustvid.video.sink import Template, VideoSink
+from rustvid.video.sink import Template
 
 _REORDERED_SECONDS = Fraction(1, 2)  # that a picture may be decoded before it is shown
 

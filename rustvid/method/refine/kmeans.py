@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 CLUSTERS = 2
 
@@ -24,13 +27,21 @@ def two_colours(image: NDArray[np.uint8], pixels: int, seed: int) -> NDArray[np.
         return np.zeros(image.shape[:2], np.bool_)  # there is only one colour
     from sklearn.cluster import KMeans  # seconds to load, and a student never needs it
 
-    # "generated with random centres": one start, as in the paper
-    means = KMeans(CLUSTERS, init="random", n_init=1, random_state=seed).fit(sample)
+    # "generated with random centres": one start, as in the paper. One thread: sums are rounded in
+    # another order by two, and a mask is to be the same on every machine.
+    with _threads().limit(limits=1, user_api="openmp"):
+        means = KMeans(CLUSTERS, init="random", n_init=1, random_state=seed).fit(sample)
     near, far = means.cluster_centers_
     # The nearer of two centres is a half-space: one product a pixel, no distances.
     border = (far @ far - near @ near) / 2
     beyond: NDArray[np.bool_] = colours @ (far - near) > border
     return beyond.reshape(image.shape[:2])
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Of the libraries that are loaded: to look for them takes milliseconds."""
+    return ThreadpoolController()
 
 
 def trim(mask: NDArray[np.uint8], cluster: NDArray[np.bool_]) -> NDArray[np.uint8]:
