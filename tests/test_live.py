@@ -264,6 +264,29 @@ def test_a_camera_that_restarts_its_clock_is_not_taken_to_be_late(back: float) -
     assert not any(skipped)
 
 
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
+def test_a_clock_that_drifts_is_not_taken_for_delay(ppm: int) -> None:
+    """A day at what two crystals may differ: seconds, all of which came on time."""
+    lag, line = Lag(), Timeline(Fraction(1, 10))
+    skipped, late = [], []
+    for number in range(0, 24 * 3600, 10):
+        stamp = round(25 * number * (1 - ppm * 1e-6))
+        skipped.append(lag.skips(Stamped(stamp), float(number)))
+        utc = line.place(Fraction(stamp, 25), float(number), 1e9 + number).utc
+        late.append(1e9 + number - utc)
+    assert not any(skipped)
+    assert max(map(abs, late)) < 0.05, "nor is a frame said to be older than it is"
+
+
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
+def test_real_delay_is_noticed_after_a_day_too(ppm: int) -> None:
+    lag, day = Lag(), 24 * 3600
+    for second in [*range(0, day, 10), *range(day, day + 60)]:
+        held_up = 3.0 if second > day else 0.0
+        packet = Stamped(round(25 * second * (1 - ppm * 1e-6)))
+        assert lag.skips(packet, second + held_up) is (second > day), second
+
+
 # --- the buffer
 
 

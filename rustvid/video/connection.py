@@ -19,6 +19,7 @@ import av
 from rustvid.config import SourceConfig
 from rustvid.redact import redacted
 from rustvid.video.address import Address
+from rustvid.video.delay import LeastDelay
 from rustvid.video.device import refusal_of
 
 _ANALYSE = 1_000_000  # microseconds of stream that FFmpeg may look at before it says what it is
@@ -209,7 +210,7 @@ class Lag:
     """
 
     def __init__(self) -> None:
-        self._least: float | None = None  # arrival − stamp, of the packet that was least late
+        self._least = LeastDelay()
         self._last = 0.0  # stamp of the packet before
         self._skipping = False
 
@@ -218,11 +219,9 @@ class Lag:
         if packet.dts is None:
             return self._skipping
         stamp = float(packet.dts * packet.time_base)
-        lead, restarted = now - stamp, stamp < self._last - _RESTARTED
+        restarted = stamp < self._last - _RESTARTED
         self._last = stamp
-        if self._least is None or lead < self._least or restarted:
-            self._least = lead
-        late = lead - self._least
+        late = now - stamp - self._least.seen(stamp, now, restart=restarted)
         if late > _LATE:
             self._skipping = True
         elif self._skipping and packet.is_keyframe and late < _ON_TIME:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
 
+from rustvid.video.delay import LeastDelay
+
 TICK = Fraction(1, 90_000)  # of the times given out
 _JUMP = 10  # seconds between a camera's clock and ours that are no delay but another clock
-_DRIFT = 1e-4  # of the camera's clock against ours, at most
 _STEPS = 25  # frames whose median step says what the rate really is
 _FEW = 8  # steps that say nothing yet
 _LOSS = 1.6  # steps between two frames: more than jitter, so that frames are missing
@@ -44,7 +45,7 @@ class Timeline:
         self._last_arrival = 0.0
         self._offset: Fraction | None = None  # time − stamp
         self._fresh = True  # no frame yet of this connection
-        self._lead = 0.0  # UTC − time, of the frame that was delayed least
+        self._lead = LeastDelay()  # UTC − time
 
     @property
     def step(self) -> Fraction:
@@ -104,9 +105,4 @@ class Timeline:
 
     def _utc(self, time: Fraction, now: float, *, restart: bool) -> float:
         """A frame that waited on its way was taken earlier: as early as the quickest one says."""
-        lead = now - float(time)
-        if restart or self._last is None:
-            self._lead = lead
-        else:
-            self._lead = min(lead, self._lead + _DRIFT * float(time - self._last))
-        return float(time) + self._lead
+        return float(time) + self._lead.seen(float(time), now, restart=restart)
