@@ -361,6 +361,13 @@ def test_the_earthiest_clean_photos_are_the_ground() -> None:
     assert [p.name for p in stock.earthy] == ["c3"]
 
 
+def test_clean_photos_without_texture_are_no_decoys_and_that_is_said() -> None:
+    photos = [photo(f"r{i}", grainy(RUST, i)) for i in range(4)]
+    photos += [photo(f"c{i}", plain((90, 110, 160)), corroded=False) for i in range(4)]
+    with pytest.raises(UsageError, match="decoy"):
+        choose.first_stock(photos, train.TrainConfig())
+
+
 def test_encoder_and_neuron_learn_at_their_own_pace() -> None:
     moved = {}
     for pace in (1.0, 0.25):

@@ -53,6 +53,11 @@ def first_stock(photos: Sequence[Photo], config: TrainConfig) -> Stock:
             "no window of a corroded photo has the colours of rust: nothing to paste; "
             f"lower rust_window (now {config.rust_window}) or add close-ups of rust"
         )
+    if not decoys:
+        raise UsageError(
+            "no window of a clean photo has texture: nothing to paste as a decoy; "
+            "add clean photos of brick, soil, wood or stone"
+        )
     likeness.sort(key=lambda pair: -pair[0])
     earthy = [photo for _, photo in likeness[: math.ceil(_EARTHY * len(likeness))]]
     clean = [photo for photo in photos if not photo.corroded]
