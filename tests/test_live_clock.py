@@ -8,6 +8,7 @@ outage take none, and what is measured does not depend on the machine.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 import threading
@@ -36,11 +37,15 @@ class World:
 
     stopped: it is there, and silent; else it refuses connections and its old ones break
     hangs: FFmpeg does not keep its own timeouts: only the watchdog is left
+    closes: seconds that a connection takes to close
     """
 
-    def __init__(self, away: float, back: float, *, stopped: bool, hangs: bool = False) -> None:
+    def __init__(
+        self, away: float, back: float, *, stopped: bool, hangs: bool = False, closes: float = 0.0
+    ) -> None:
         self.now = 0.0
         self.away, self.back, self.stopped, self.hangs = away, back, stopped, hangs
+        self.closes = closes
         self.states: list[tuple[float, State, str]] = []
 
     @property
@@ -74,10 +79,11 @@ class Event:
 class Modelled:
     """A connection as `live` sees one (see connection.Connection)."""
 
-    alive = busy = False
+    busy = False
 
     def __init__(self, world: World, config: SourceConfig) -> None:
         self._world, self._config = world, config
+        self._closed = math.inf
         self.started, self._refused = world.now, world.is_away and not world.stopped
 
     @property
@@ -106,8 +112,12 @@ class Modelled:
             return Ending("no data in time")
         return None
 
+    @property
+    def alive(self) -> bool:
+        return self._world.now < self._closed
+
     def abandon(self, wait: float) -> None:
-        return
+        self._closed = self._world.now + self._world.closes
 
 
 @pytest.fixture
@@ -238,3 +248,23 @@ def test_a_camera_that_stays_away_is_given_up_when_the_patience_ends(
     assert state is State.FAILED and "given up after 60 s without a picture" in reason
     assert ended - world.away == pytest.approx(60.0, abs=0.5)
     assert source.health.reconnects == len(pauses(world))
+
+
+def test_connections_that_are_slow_to_close_are_none_that_hang(
+    lived: Callable[..., LiveSource],
+) -> None:
+    """However often, over weeks: only those count that still hold something."""
+    world = World(20.0, 1000.0, stopped=False, closes=0.6)
+    source = lived(world)
+    assert len(pauses(world)) > 30
+    assert source.health.state is State.STOPPED and source.health.abandoned <= 1
+
+
+def test_a_camera_whose_connections_all_hang_is_given_up_and_it_says_why(
+    lived: Callable[..., LiveSource],
+) -> None:
+    world = World(20.0, 1000.0, stopped=False, closes=math.inf)
+    source = lived(world)
+    assert source.health.state is State.FAILED and source.health.abandoned == 17
+    assert "17 connections hang in FFmpeg" in source.health.reason
+    assert "Connection refused" in source.health.reason

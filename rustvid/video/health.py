@@ -37,11 +37,11 @@ NEXT = {
 
 @dataclass
 class Health:
-    """The state, why, and counts since the start.
+    """The state, why, and counts since the start, but of `abandoned` now.
 
     read: frames decoded; lost: frames that the camera should have sent and that did not come
     dropped: frames that came too fast for what follows; damaged: packets that do not decode
-    abandoned: connections that hung in FFmpeg and were left alone
+    abandoned: connections that hang in FFmpeg and were left alone
     """
 
     state: State | None = None

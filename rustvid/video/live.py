@@ -68,6 +68,7 @@ class LiveSource(Source):
         self._stop, self._changed = threading.Event(), threading.Event()
         self._over = threading.Event()  # nothing more comes
         self._ending: Ending | None = None  # why it failed
+        self._abandoned: list[Connection] = []  # that still hold something
         self._supervisor = threading.Thread(
             target=self._supervise, name="rustvid-supervisor", daemon=True
         )
@@ -213,8 +214,14 @@ class LiveSource(Source):
             if played is not None and played > _STEADY:
                 delay = self._config.retry_first
             final = ending.final or (ending.unless_seen and not self.health.read)
-            if final or self.health.abandoned > _MOST_ABANDONED:
+            if final:
                 return ending
+            if self.health.abandoned > _MOST_ABANDONED:
+                reason = (
+                    f"given up: {self.health.abandoned} connections hang in FFmpeg, and more would "
+                    f"fill the memory; start it anew. The last one: {ending.reason}"
+                )
+                return replace(ending, reason=reason)
             wait = random.uniform(0.8, 1.2) * delay
             patience = self._config.retry_for
             if patience is not None:
@@ -257,7 +264,8 @@ class LiveSource(Source):
         finally:
             self._arrivals.deafen()
             connection.abandon(_CLOSING)
-            self.health.abandoned += connection.alive
+            self._abandoned = [one for one in (*self._abandoned, connection) if one.alive]
+            self.health.abandoned = len(self._abandoned)
 
     def _judged(self, connection: Connection, now: float) -> Ending | None:
         """The watchdog: does it play, stall, or hang beyond FFmpeg's own timeouts?"""
