@@ -6,8 +6,8 @@ Runs `rustvid` with masks and table over four films, as a user would. Checks tha
 out, at its time, with a mask and a row, and that the sound is the same packet for packet. Compares
 the masks with the true ones, at the size of the true ones: a pixel there is marked when at least
 half of its area is. A frame whose true mask is empty, or that is of a film without rust, is clean;
-clean frames that are marked (more than 0.1 % of their pixels) or called corroded (p above the
-threshold) are counted.
+clean frames that are marked (any pixel, by the table) or called corroded (p above the threshold)
+are counted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ sys.path.insert(0, str(machine.ROOT))
 from rustvid.training.metrics import Confusion, confusion, pooled
 
 FILMS = ("bridge_flyover", "rusty_truck", "city_drone_clean", "brick_facade_trick")
-MARKED = 0.001  # share of the pixels from which a frame counts as marked
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,9 @@ def sound(path: Path) -> list[Any]:
 # --- are the masks right?
 
 
-def compared(done: Outputs) -> Iterator[tuple[Confusion, bool, bool]]:
-    """Of every frame: marked against true pixels, whether it is clean, whether called corroded."""
+def compared(done: Outputs) -> Iterator[tuple[Confusion, bool, bool, bool]]:
+    """Of every frame: marked against true pixels, whether it is clean, whether anything is marked,
+    whether it is called corroded."""
     truth_path = done.film.with_suffix(".masks.mkv")
     truth = grays(truth_path) if truth_path.exists() else iter(())
     threshold = done.summary["config"]["model"]["threshold"]
@@ -121,7 +121,8 @@ def compared(done: Outputs) -> Iterator[tuple[Confusion, bool, bool]]:
         covered = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
         # a tracked frame has no probability of its own
         called = bool(row["probability"]) and float(row["probability"]) > threshold
-        yield confusion(true > 127, covered > 127), not (true > 127).any(), called
+        marked = int(row["area_px"]) > 0
+        yield confusion(true > 127, covered > 127), not (true > 127).any(), marked, called
 
 
 def grays(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -134,8 +135,8 @@ def grays(path: Path) -> Iterator[NDArray[np.uint8]]:
 def judged(done: Outputs) -> dict[str, Any]:
     """The measures of one film; those against true masks only where it has some."""
     frames = list(compared(done))
-    counts = [count for count, _, _ in frames]
-    clean = [(count.marked > MARKED, called) for count, empty, called in frames if empty]
+    counts = [count for count, *_ in frames]
+    clean = [(marked, called) for _, empty, marked, called in frames if empty]
     result: dict[str, Any] = {"clean_frames": len(clean)}
     if clean:
         result["clean_marked"] = round(float(np.mean([marked for marked, _ in clean])), 4)

@@ -27,7 +27,6 @@ from rustvid.training.metrics import Confusion, Estimate
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.uint8]
-MARKED = 0.001  # share of pixels from which a picture counts as marked
 FLOOR = "HSV rule"
 # What the stages of each kind of model are called, and the refinement that ends there.
 STAGES = {
@@ -89,8 +88,8 @@ class MaskReport:
 
     @property
     def marked(self) -> float:
-        """Share of pictures with more than 0.1 % of their pixels marked."""
-        return float(np.mean([count.marked > MARKED for count in self.counts]))
+        """Share of pictures with any pixel marked: those that a run counts as corroded."""
+        return float(np.mean([count.marked > 0 for count in self.counts]))
 
     @property
     def clean(self) -> list[Confusion]:
@@ -100,7 +99,7 @@ class MaskReport:
     @property
     def clean_marked(self) -> float:
         """The same share of the pictures without rust; nan where there are none."""
-        marked = [count.marked > MARKED for count in self.clean]
+        marked = [count.marked > 0 for count in self.clean]
         return float(np.mean(marked)) if marked else float("nan")
 
     @property
