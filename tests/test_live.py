@@ -486,6 +486,32 @@ def test_a_packet_that_was_held_back_is_no_sign_of_life(
     assert held.asked == 10
 
 
+class Blinded(Held):
+    """A film with sound whose picture dies."""
+
+    def demux(self, *streams: Any) -> Iterator[Any]:
+        for packet in self._film.demux(*streams):
+            self.asked += 1
+            self.now += 0.5
+            if self.asked < 10 or packet.stream.type == "audio":
+                yield packet
+
+
+def test_sound_is_no_sign_of_life_of_the_picture(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blinded = Blinded(media.clip(tmp_path / "film.ts", frames=60))
+    monkeypatch.setattr(connection, "_open", lambda address, config: blinded)
+    monkeypatch.setattr(connection, "time", blinded)
+    config = SourceConfig(read_timeout=5.0)
+    changed = threading.Event()
+    call = Connection(address_of("rtsp://camera/x", config), config, Listener(), changed)
+    until(lambda: call.ending is not None, "the end")
+    call.abandon(PATIENCE)
+    assert call.ending and "no picture in time" in call.ending.reason and not call.ending.final
+    assert blinded.now - call.heard == pytest.approx(5.0, abs=2.0)
+
+
 def test_a_short_silence_is_no_drop() -> None:
     with Camera() as camera, watched(camera.url, read_timeout=8.0) as source:
         incoming = source.frames()

@@ -31,13 +31,15 @@ _FINAL = (  # trying again would give the same
 _LATE, _ON_TIME = 2.0, 0.5  # seconds behind the camera: packets are skipped; no more
 _RESTARTED = 1.0  # seconds back in time that are no packets out of order, but another clock
 _UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
+_ENDED, _SILENT = "the stream ended", "no data in time"
+_NO_PICTURE = "no picture in time, though the rest comes"
 _NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (av.error.HTTPUnauthorizedError, "401: user or password are refused"),
     (av.error.HTTPForbiddenError, "403: access is forbidden"),
     (av.error.HTTPNotFoundError, "404: there is no such stream"),
     (av.error.ProtocolNotFoundError, "the protocol is not known to FFmpeg here, or not allowed"),
-    (av.error.ExitError, "no data in time"),
+    (av.error.ExitError, _SILENT),
 )
 
 
@@ -95,7 +97,7 @@ class Connection:
     def __init__(
         self, address: Address, config: SourceConfig, listener: Listener, changed: threading.Event
     ) -> None:
-        self.started = self.heard = time.monotonic()  # heard: when the last packet came
+        self.started = self.heard = time.monotonic()  # heard: when the picture's last packet came
         self.playing = False
         self.busy = False  # in `listener.picture`: no packet is waited for
         self.ending: Ending | None = None
@@ -123,13 +125,12 @@ class Connection:
         container = None
         try:
             container = _open(self._address, self._config)
-            silent = self._read(container) if self.wanted else False
-            ending = Ending(_REASONS[-1][1] if silent else "the stream ended")
+            ending = Ending(self._read(container) if self.wanted else _ENDED)
         except (av.error.FFmpegError, OSError) as exc:
             ending = ending_of(exc, self._config, self._address.scheme)
             late = time.monotonic() - self.started >= self._config.open_timeout
             if late and not self.playing and not ending.final:
-                ending = Ending(_REASONS[-1][1])  # FFmpeg may say anything then
+                ending = Ending(_SILENT)  # FFmpeg may say anything then
         except _Unfit as exc:
             ending = Ending(str(exc), exc.final)
         except BaseException as exc:  # noqa: BLE001 - a bug: it is raised again in the reader
@@ -140,8 +141,8 @@ class Connection:
             with suppress(av.error.FFmpegError, OSError):  # it was lost, or says goodbye to nobody
                 container.close()
 
-    def _read(self, container: Any) -> bool:
-        """Read to the end; True if it ended because nothing came in time."""
+    def _read(self, container: Any) -> str:
+        """Read to the end; why it ended."""
         video = _video_of(container, self._config)
         sounds = tuple(container.streams.audio)
         self._listener.opened(
@@ -153,29 +154,32 @@ class Connection:
                 container.format.name not in _UNSTAMPED,
             )
         )
-        damaged = False
+        damaged, patience = False, self._config.read_timeout
         lag = None if self._config.keep_all else Lag()
-        asked = time.monotonic()
-        for packet in container.demux(video, *sounds):
+        asked = self.heard = time.monotonic()
+        for packet in container.demux():
             if not self.wanted:
-                return False
+                return _ENDED
             now = time.monotonic()
             # where its timeout strikes, FFmpeg gives out a packet that it had held back, and only
             # after as long again says so
-            late = now - asked >= self._config.read_timeout
-            if not late:
-                self.heard = now
+            late = now - asked >= patience
             if packet.stream is not video:
-                if packet.size:
+                if packet.stream in sounds and packet.size:
                     self._listener.sound(packet)
-            elif lag and lag.skips(packet, now):
-                self._listener.skipped()
+                if not late and now - self.heard >= patience:
+                    return _NO_PICTURE
             else:
-                damaged = self._decode(packet, damaged)
+                if not late:
+                    self.heard = now
+                if lag and lag.skips(packet, now):
+                    self._listener.skipped()
+                else:
+                    damaged = self._decode(packet, damaged)
             if late:
-                return True
+                return _SILENT
             asked = time.monotonic()
-        return False
+        return _ENDED
 
     def _decode(self, packet: Any, damaged: bool) -> bool:
         """Hand its frames over; was it, or one before it without a frame since, damaged?"""

@@ -277,7 +277,7 @@ class LiveSource(Source):
         if quiet > patience + _GRACE:
             return Ending(f"silent for {quiet:.0f} s, and it does not answer")
         if quiet > patience / 2:
-            self._enter(State.STALLED, f"no packet for {quiet:.1f} s")
+            self._enter(State.STALLED, f"no picture for {quiet:.1f} s")
         else:
             self._enter(State.PLAYING)
         return None
