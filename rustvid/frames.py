@@ -100,6 +100,7 @@ class Frame:
     companions: packets of other streams (sound, subtitles) read before this frame; the sink
         copies them untouched
     utc: when a live frame was taken, seconds since 1970 by this machine's clock; None of a file
+    readable: False of a photo without any pixels: its picture is black, and nobody looks at it
     """
 
     index: int
@@ -110,6 +111,7 @@ class Frame:
     status: str = "ok"
     companions: tuple[Any, ...] = ()
     utc: float | None = None
+    readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ class Refined:
     """A frame with its mask of corrosion, at the working size of the refinement.
 
     working_mask: (s, s) uint8 0 or 1, upright, squashed like Frame.image
-    mask_from: "analysed", "tracked" (carried from other frames) or "failed"
+    mask_from: "analysed", "tracked" (carried from other frames) or "failed": there is none
     unknown: (any, any) uint8 0 or 1, likewise: what a tracked frame shows that no analysed frame
         near it does, so that 0 in the mask does not mean clean there; None: nothing
     """
@@ -174,7 +176,7 @@ class Refined:
 
     @property
     def unknown_share(self) -> float:
-        """Of the frame, in [0, 1]; 1 where the refinement failed."""
+        """Of the frame, in [0, 1]; 1 where there is no mask."""
         if self.mask_from == "failed":
             return 1.0
         return 0.0 if self.unknown is None else float(self.unknown.mean())
@@ -182,7 +184,8 @@ class Refined:
     @property
     def status(self) -> str:
         """The frame's status, or "failed" where the refinement failed."""
-        return "failed" if self.mask_from == "failed" else self.frame.status
+        failed = self.mask_from == "failed" and self.frame.readable
+        return "failed" if failed else self.frame.status
 
 
 @dataclass(frozen=True)

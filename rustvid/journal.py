@@ -19,6 +19,7 @@ from typing import Any
 from rustvid import __version__
 from rustvid.config import Config, OutputConfig, as_dict
 from rustvid.errors import SinkError, UsageError
+from rustvid.video import photos_in
 from rustvid.video.named import files_of
 from rustvid.video.opening import LIBRARY
 from rustvid.video.sink import part_of, synced
@@ -146,13 +147,13 @@ def settings_of(config: Config, digest: str) -> dict[str, Any]:
 
 
 def identity(path: Path) -> str:
-    """Size and a hash of head and tail; of a folder, names and sizes. Raises OSError."""
+    """Size and a hash of head and tail; of a folder, names and sizes of photos. Raises OSError."""
     seen = hashlib.sha256()
     if path.is_dir():
-        photos = sorted(path.iterdir())
+        photos = photos_in(path)
         for photo in photos:
             seen.update(f"{photo.name}\0{photo.stat().st_size}\n".encode())
-        return f"{len(photos)} files, sha256 {seen.hexdigest()[:16]}"
+        return f"{len(photos)} photos, sha256 {seen.hexdigest()[:16]}"
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         seen.update(file.read(_PROBE))

@@ -220,7 +220,7 @@ def opened(
             origin,
             lambda: source.behind,
         )
-        chosen = chosen if live else timed(chosen, summary.stages, "decode")
+        chosen = chosen if live else timed(readable(chosen), summary.stages, "decode")
         deep = plan.deep if plan and not live else 1
         frames = stack.enter_context(ReadAhead(chosen, deep, "rustvid-decode"))
         stack.callback(source.stop)  # before its reader is joined
@@ -318,15 +318,25 @@ def refinement(config: Config, model: Network | None) -> RefineConfig:
     return replace(config.refine, method="student" if kind == "student" else "advanced")
 
 
+def readable(chosen: Iterable[tuple[Frame, bool]]) -> Iterator[tuple[Frame, bool]]:
+    """What was chosen, but of a frame that cannot be read the look goes to the next that can."""
+    owed = False
+    for frame, look in chosen:
+        owed |= look
+        yield frame, owed and frame.readable
+        owed &= not frame.readable
+
+
 def refined_from(outcome: Outcome[Localised], size: int) -> Refined | Localised:
-    """A localised frame with its mask; as it came where it was not looked at."""
+    """A localised frame with its mask; as it came where its mask is to be tracked."""
     localised = outcome.item
-    if not localised.classified.analysed:
+    if localised.frame.readable and not localised.classified.analysed:
         return localised
     if outcome.array is not None:
         return Refined(localised, outcome.array)
+    failed = outcome.error or not localised.frame.readable
     empty = np.zeros((size, size), np.uint8)
-    return Refined(localised, empty, mask_from="failed" if outcome.error else "analysed")
+    return Refined(localised, empty, mask_from="failed" if failed else "analysed")
 
 
 def _task(localised: Localised) -> Task[Localised]:

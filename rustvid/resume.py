@@ -129,7 +129,7 @@ def completed(config: Config, paths: Paths) -> Summary | None:
         return None
     summary = Summary(input=told_of(config), outputs=paths.all)
     for row in kept_rows(paths.csv) if paths.csv else ():
-        summary.count(fact_of(row, row.percent / 100))
+        summary.count(fact_of(row))
     summary.resumed_at = summary.frames
     summary.warnings.append("was complete already; nothing was done")
     return summary
@@ -151,8 +151,14 @@ def name_all(work: Work) -> None:
         work.journal.remove()
 
 
-def fact_of(row: KeptRow, share: float) -> Fact:
-    """What is counted of a frame whose row was kept; share: of it that is corroded, in [0, 1]."""
+def fact_of(row: KeptRow, pixels: int | None = None) -> Fact:
+    """What is counted of a frame whose row was kept.
+
+    pixels: of the frame, where they are known: its share is then as exact as it was
+    """
+    share = None if row.percent is None else row.percent / 100
+    if pixels and row.area is not None:
+        share = row.area / pixels
     return Fact(float(row.time), row.status, row.analysed, share, row.confidence, row.flags)
 
 

@@ -136,6 +136,14 @@ def test_patterns_files_and_names_that_meet(tmp_path: Path) -> None:
         jobs_of([str(tmp_path / "z*.mp4")], config)
 
 
+def test_what_is_hidden_in_a_folder_is_no_input(flight: Path, tmp_path: Path) -> None:
+    for name in ("._a.mp4", ".trash/d.mp4"):
+        (flight / name).parent.mkdir(exist_ok=True)
+        (flight / name).touch()
+    jobs = jobs_of([str(flight)], wanted(tmp_path / "r"))
+    assert [job.input.name for job in jobs] == ["a.mp4", "b.mp4", "c.mkv"]
+
+
 def test_the_results_in_the_folder_itself_are_not_inputs(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "a.mp4").touch()

@@ -204,7 +204,7 @@ def test_a_damaged_photo_among_others_is_marked_and_the_others_are_done(tmp_path
     folder = media.image_folder(tmp_path / "photos", count=4)
     media.text_file(folder / "frame_0002.jpg")
     summary = annotate(folder, tmp_path / "out.mp4")
-    assert summary.exit_code == 0
+    assert summary.exit_code == 6
     assert [r["status"] for r in rows(tmp_path / "out.csv")] == ["ok", "ok", "corrupt", "ok"]
 
 

@@ -189,7 +189,7 @@ def test_kept_rows_are_counted_with_their_flags(tmp_path: Path) -> None:
     before, after = Summary(), Summary()
     for fact, row in zip(facts, kept_rows(part), strict=True):
         before.count(fact)
-        after.count(fact_of(row, row.area / 1000))
+        after.count(fact_of(row, 1000))
     assert after.as_dict() == before.as_dict()
     assert after.flags == {"all-rust": 1, "shadow": 1, "mask-exceeds-heat": 1}
     assert (after.least_confidence, after.least_confident_time) == (0.25, 0.2)

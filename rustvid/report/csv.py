@@ -35,18 +35,21 @@ LIVE_COLUMNS = (*COLUMNS, "utc")
 
 def row(result: Measured) -> tuple[str, ...]:
     """One frame's row; probability, confidence and flags are empty where the frame was tracked,
-    not looked at."""
+    not looked at, and the area too where it could not be read."""
     probability, area, trust = result.probability, result.area, result.trust
+    measured = (
+        str(area.pixels),
+        f"{100 * area.share:.4f}",
+        str(area.regions),
+        str(area.largest),
+    )
     return (  # of a live frame there is one cell more
         str(result.frame.index),
         f"{float(result.frame.time):.6f}",
         result.status,
         str(int(result.analysed)),
         "" if probability is None else f"{probability:.4f}",
-        str(area.pixels),
-        f"{100 * area.share:.4f}",
-        str(area.regions),
-        str(area.largest),
+        *(measured if result.frame.readable else [""] * len(measured)),
         f"{100 * result.refined.unknown_share:.2f}",
         f"{trust.confidence:.4f}" if trust else "",
         ";".join(trust.flags) if trust else "",
@@ -78,8 +81,8 @@ class KeptRow(NamedTuple):
     time: str
     status: str
     analysed: bool
-    area: int  # pixels
-    percent: float  # of the frame
+    area: int | None  # pixels; None where the frame could not be read
+    percent: float | None  # of the frame, likewise
     confidence: float | None
     flags: tuple[str, ...]
     end: int
@@ -112,8 +115,8 @@ def _kept(cells: dict[str, str], end: int) -> KeptRow:
         time=cells["time_s"],
         status=cells["status"],
         analysed=cells["analysed"] == "1",
-        area=int(cells["area_px"]),
-        percent=float(cells["area_pct"]),
+        area=int(cells["area_px"]) if cells["area_px"] else None,
+        percent=float(cells["area_pct"]) if cells["area_pct"] else None,
         confidence=float(cells["confidence"]) if cells["confidence"] else None,
         flags=tuple(cells["flags"].split(";")) if cells["flags"] else (),
         end=end,

@@ -21,7 +21,7 @@ class Fact:
     time: float  # seconds
     status: str
     analysed: bool
-    share: float  # of the frame that is corroded, in [0, 1]
+    share: float | None  # of the frame that is corroded, in [0, 1]; None: it could not be read
     confidence: float | None = None  # in [0, 1], as exact as the table has it
     flags: tuple[str, ...] = ()
 
@@ -32,7 +32,7 @@ class Fact:
             time=float(result.frame.time),
             status=result.status,
             analysed=result.analysed,
-            share=float(result.area.share),
+            share=float(result.area.share) if result.frame.readable else None,
             confidence=float(f"{trust.confidence:.4f}") if trust else None,
             flags=trust.flags if trust else (),
         )
@@ -51,6 +51,7 @@ class Summary:
     model_sha256: str = ""
     precision: str = ""
     frames: int = 0
+    unread: int = 0  # frames that could not be read, which count in no mean
     analysed: int = 0
     corroded: int = 0
     peak_area: float = 0.0
@@ -82,6 +83,9 @@ class Summary:
         self.frames += 1
         self.analysed += fact.analysed
         self.statuses[fact.status] += 1
+        if fact.share is None:
+            self.unread += 1
+            return
         self.corroded += fact.share > 0
         self._area_sum += fact.share
         if fact.share > self.peak_area:
@@ -92,8 +96,13 @@ class Summary:
             self.least_confidence, self.least_confident_time = fact.confidence, fact.time
 
     @property
+    def measured(self) -> int:
+        """Frames that have an area."""
+        return self.frames - self.unread
+
+    @property
     def mean_area(self) -> float:
-        return self._area_sum / self.frames if self.frames else 0.0
+        return self._area_sum / self.measured if self.measured else 0.0
 
     @property
     def frames_per_second(self) -> float:
@@ -102,10 +111,10 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0, or the error's, or 6 where frames failed."""
+        """0, or the error's, or 6 where frames failed or could not be read."""
         if self.error:
             return self.error.exit_code
-        return SOME_FRAMES_FAILED if self.statuses["failed"] else 0
+        return SOME_FRAMES_FAILED if self.statuses["failed"] or self.unread else 0
 
     def raise_for_error(self) -> None:
         """Raise what ended the run early, if anything did."""
@@ -114,7 +123,7 @@ class Summary:
 
     def lines(self) -> list[str]:
         """The summary as a person reads it."""
-        share = 100 * self.corroded / self.frames if self.frames else 0.0
+        share = 100 * self.corroded / self.measured if self.measured else 0.0
         found = [
             f"{self.frames} frames, {self.corroded} with corrosion ({share:.1f} %)",
             f"corroded area: mean {100 * self.mean_area:.2f} %, "

@@ -15,6 +15,7 @@ from rustvid.video.film import FileSource
 from rustvid.video.joined import JoinedSource
 from rustvid.video.live import LiveSource
 from rustvid.video.muxed import VideoSink
+from rustvid.video.named import is_hidden
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
 from rustvid.video.sink import Sink, Template, part_of
 from rustvid.video.source import Source
@@ -97,8 +98,12 @@ def open_sink(
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, by name."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOS)
+    """The pictures of a folder, by name; what is hidden there is none."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PHOTOS and not is_hidden(path.relative_to(folder))
+    )
 
 
 def check_output(

@@ -22,13 +22,14 @@ VIDEOS = frozenset(
 def meant(name: str) -> list[tuple[Path, Path]]:
     """(file, its place below what was named) of a name, a pattern or a folder.
 
-    A folder means every video in it and below. 2 comes before 10. Raises SourceError where a name
-    means nothing.
+    A folder means every video in it and below that is not hidden. 2 comes before 10. Raises
+    SourceError where a name means nothing.
     """
     path = Path(name)
     if path.is_dir():
         below = [p for p in path.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file()]
-        return [(p, p.relative_to(path)) for p in sorted(below, key=_by_number)]
+        pairs = [(p, p.relative_to(path)) for p in sorted(below, key=_by_number)]
+        return [(p, place) for p, place in pairs if not is_hidden(place)]
     if path.exists():
         return [(path, Path(path.name))]
     matches = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207 - absolute too
@@ -66,6 +67,11 @@ def told_of(config: Config) -> str:
     first, *others = files_of(config)
     more = f" and {len(others)} more" if others else ""
     return redacted(f"{config.input}{more}" if more else str(config.input or first))
+
+
+def is_hidden(place: Path) -> bool:
+    """Below a folder: does a name begin with a dot, as of what macOS leaves beside a file?"""
+    return any(part.startswith(".") for part in place.parts)
 
 
 def _by_number(path: Path) -> tuple[list[tuple[str, int]], str]:

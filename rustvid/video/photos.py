@@ -22,6 +22,7 @@ from rustvid.video.sink import Sink
 from rustvid.video.source import Source, SourceInfo
 
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+_UNREADABLE = "corrupt"
 
 
 class PhotoSource(Source):
@@ -35,7 +36,7 @@ class PhotoSource(Source):
         self._image_size = image_size
         rate = Fraction(config.rate).limit_denominator(1001)
         self._most = config.max_pixels
-        first, _ = _read_photo(photos[0], self._most)
+        first = self._first_readable()
         self.info = SourceInfo(
             name=name,
             width=first.shape[1],
@@ -49,14 +50,14 @@ class PhotoSource(Source):
         )
 
     def frames(self) -> Iterator[Frame]:
-        """Read the photos; each is brought to the size of the first, a damaged one is black."""
+        """Read the photos; each is brought to the size of the first, an unreadable one is black."""
         size = (self.info.width, self.info.height)
         first = self.begin.index if self.begin else 0
         for index, path in enumerate(self._photos[first:], first):
             try:
                 photo, status = _read_photo(path, self._most)
             except SourceError as exc:  # one of many: the others are looked at all the same
-                photo, status = np.zeros((*size[::-1], 3), np.uint8), "corrupt"
+                photo, status = np.zeros((*size[::-1], 3), np.uint8), _UNREADABLE
                 self.notes.append(str(exc))
             if status == "damaged":
                 self.notes.append(f"{path}: is cut short; the part of it that is there was used")
@@ -70,9 +71,22 @@ class PhotoSource(Source):
                 picture=replace(rgb_picture(photo), full_range=True),
                 image=image.astype(np.uint8, copy=False),
                 status=status,
+                readable=status != _UNREADABLE,
             )
         if len(self._photos) == 1 and self.notes:
             raise SourceCutShort(self.notes.pop())
+
+    def _first_readable(self) -> NDArray[np.uint8]:
+        """The photo whose size is that of the film; raises SourceError where none can be read."""
+        errors = []
+        for path in self._photos:
+            try:
+                return _read_photo(path, self._most)[0]
+            except SourceError as exc:
+                errors.append(exc)
+        if len(errors) == 1:
+            raise errors[0]
+        raise SourceError(f"{errors[0]}; nor can any of the {len(errors) - 1} other photos")
 
 
 class PhotoSink(Sink):
@@ -101,7 +115,10 @@ def _read_photo(path: Path, most: int) -> tuple[NDArray[np.uint8], str]:
 
     most: pixels; a header that promises more is refused before anything is decoded
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot be read ({exc.strerror}); check the file") from exc
     width, height = size_of_photo(data) or (0, 0)
     if width * height > most:
         raise SourceError(
