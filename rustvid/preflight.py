@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -130,11 +131,26 @@ def _live(config: Config) -> int:
     events = config.events
     if events.path:
         check_folder(Path(events.path))
+    if events.command:
+        _check_command(events.command)
     if events.webhook and not events.webhook.startswith(("http://", "https://")):
         raise UsageError(f"events.webhook must begin with http:// or https://: {events.webhook}")
     if config.status.address:
         status_address(config.status)
     return 2
+
+
+def _check_command(command: str) -> None:
+    """Does it name a program, as the words of a shell would?"""
+    try:
+        words = shlex.split(command)
+    except ValueError as exc:
+        raise UsageError(
+            f"events.command {command}: cannot be read ({exc}); close each quote, or write \\ "
+            "before one that is part of a word"
+        ) from exc
+    if not words:
+        raise UsageError(f"events.command {command!r}: names no program; leave it out, or name one")
 
 
 def _check_republish(output: OutputConfig) -> None:

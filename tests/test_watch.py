@@ -319,6 +319,8 @@ def test_a_script_may_look_at_a_camera_too() -> None:
         ("status.address=0.0.0.0:8090", "set status.token"),
         ("status.address=nonsense", "host:port"),
         ("events.webhook=ftp://host/x", "http"),
+        ("events.command=notify 'x", r"events\.command notify 'x: .*No closing quotation.*close"),
+        ("events.command=' '", "names no program"),
         ("output.path=live.jpg", "holds one picture"),
     ],
 )
@@ -467,6 +469,41 @@ def test_a_webhook_that_will_never_work_is_said_and_given_up(
             courier.send("x")
             until(lambda: courier.lost == 1, "it given up")
     assert "404" in caplog.text and "s3cret" not in caplog.text
+
+
+def test_a_server_that_speaks_no_http_is_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answers = iter([b"garbage\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n"])
+
+        def serve() -> None:
+            for answer in answers:
+                with server.accept()[0] as client:
+                    asked = b""
+                    while not asked.endswith(b"\r\n\r\nx"):
+                        asked += client.recv(65536)
+                    client.sendall(answer)
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/event"
+        with Courier(url, webhook(url), first=0.01) as courier:
+            courier.send("x")
+            until(lambda: courier.delivered + courier.lost == 1, "the delivery")
+            assert courier.delivered == 1
+        serving.join()
+
+
+def test_a_bug_in_one_delivery_does_not_end_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    def deliver(text: str, stopped: Callable[[], bool]) -> None:
+        if text == "bad":
+            raise RuntimeError("a mistake of ours")
+
+    with Courier("hook", deliver, mark="gate: ") as courier:
+        for text in ("bad", "good"):
+            courier.send(text)
+        until(lambda: courier.delivered == 1, "the other one")
+    assert courier.lost == 1
+    assert "a mistake of ours" in caplog.text and "Traceback" in caplog.text
 
 
 def test_a_webhook_that_is_down_holds_up_neither_the_run_nor_its_end(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import logging
 import queue
 import shlex
@@ -96,6 +97,11 @@ class Courier:
                     self._give_up(str(exc))
                     return
                 pause = min(2 * pause, _LONGEST)
+            except Exception as exc:  # a bug: it is shown whole, and the next ones are delivered
+                log = logging.getLogger("rustvid.live")
+                log.error("%s%s: a bug", self._mark, self._name, exc_info=exc)
+                self._give_up(type(exc).__name__)
+                return
 
     def _give_up(self, why: str) -> None:
         self.lost += 1
@@ -152,7 +158,8 @@ def webhook(url: str) -> Callable[[str, Callable[[], bool]], None]:
             with exc:
                 again = exc.code >= 500 or exc.code in _AGAIN
                 raise NotDelivered(f"HTTP {exc.code}", again=again) from exc
-        except (OSError, ValueError) as exc:
-            raise NotDelivered(str(exc), again=True) from exc
+        except (OSError, ValueError, http.client.HTTPException) as exc:
+            why = str(exc).strip() or type(exc).__name__
+            raise NotDelivered(why, again=True) from exc
 
     return deliver
