@@ -100,6 +100,7 @@ class Frame:
     companions: packets of other streams (sound, subtitles) read before this frame; the sink
         copies them untouched
     utc: when a live frame was taken, seconds since 1970 by this machine's clock; None of a file
+    file: of a folder of photos, the name of this one
     readable: False of a photo without any pixels: its picture is black, and nobody looks at it
     """
 
@@ -111,6 +112,7 @@ class Frame:
     status: str = "ok"
     companions: tuple[Any, ...] = ()
     utc: float | None = None
+    file: str | None = None
     readable: bool = True
 
 

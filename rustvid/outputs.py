@@ -18,7 +18,7 @@ from rustvid.errors import RustVidError
 from rustvid.frames import Measured, Picture
 from rustvid.render import render
 from rustvid.report.caption import caption
-from rustvid.report.csv import COLUMNS, LIVE_COLUMNS, CsvReport, line_of
+from rustvid.report.csv import COLUMNS, LIVE_COLUMNS, PHOTO_COLUMNS, CsvReport, line_of
 from rustvid.report.summary import Fact, Summary
 from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
@@ -64,7 +64,8 @@ class Outputs:
         self._written = self._settled = 0
         self._second = 0  # of the film, that the table was last put on the disk at
         keep = work.rows[-1].end if work.rows else 0
-        columns = LIVE_COLUMNS if info.live else COLUMNS
+        of_photos = PHOTO_COLUMNS if Path(config.input or "").is_dir() else COLUMNS
+        columns = LIVE_COLUMNS if info.live else of_photos
         self._csv = (
             stack.enter_context(CsvReport(paths.csv, work.part(paths.csv), columns, keep))
             if paths.csv

@@ -15,6 +15,7 @@ from fakes import ColourModel, quick
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
 from rustvid.pipeline import run
+from rustvid.report.csv import COLUMNS, kept_rows
 from rustvid.report.summary import Summary
 from rustvid.video import open_source, photos_in
 
@@ -86,3 +87,24 @@ def test_hidden_files_are_no_photos(tmp_path: Path) -> None:
     media.text_file(tmp_path / "._IMG_1.jpg")
     media.photo(tmp_path / "IMG_1.jpg")
     assert [path.name for path in photos_in(tmp_path)] == ["IMG_1.jpg"]
+
+
+# --- which photo a row is of
+
+
+def test_photos_go_by_their_numbers_and_the_table_names_them(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in (1, 2, 10):
+        media.photo(folder / f"IMG_{number}.jpg")
+    media.photo(folder / 'IMG_3, "bridge"\nwest.png')
+    annotate(folder, tmp_path / "out.mp4")
+    table = rows(tmp_path / "out.csv")
+    names = ["IMG_1.jpg", "IMG_2.jpg", 'IMG_3, "bridge" west.png', "IMG_10.jpg"]
+    assert [row["file"] for row in table] == names and list(table[0])[-1] == "file"
+    assert len(kept_rows(tmp_path / "out.csv")) == 4
+
+
+def test_the_table_of_one_photo_has_the_columns_of_a_film(tmp_path: Path) -> None:
+    annotate(media.photo(tmp_path / "in.png"), tmp_path / "out.png")
+    assert tuple(rows(tmp_path / "out.csv")[0]) == COLUMNS

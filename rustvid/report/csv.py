@@ -31,19 +31,21 @@ COLUMNS = (
     "flags",
 )
 LIVE_COLUMNS = (*COLUMNS, "utc")
+PHOTO_COLUMNS = (*COLUMNS, "file")  # of a folder of them
 
 
 def row(result: Measured) -> tuple[str, ...]:
     """One frame's row; probability, confidence and flags are empty where the frame was tracked,
     not looked at, and the area too where it could not be read."""
     probability, area, trust = result.probability, result.area, result.trust
+    file, utc = result.frame.file, result.frame.utc
     measured = (
         str(area.pixels),
         f"{100 * area.share:.4f}",
         str(area.regions),
         str(area.largest),
     )
-    return (  # of a live frame there is one cell more
+    return (  # of a live frame, and of a photo in a folder, there is one cell more
         str(result.frame.index),
         f"{float(result.frame.time):.6f}",
         result.status,
@@ -53,7 +55,8 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * result.refined.unknown_share:.2f}",
         f"{trust.confidence:.4f}" if trust else "",
         ";".join(trust.flags) if trust else "",
-        *([] if result.frame.utc is None else [utc_text(result.frame.utc)]),
+        *([] if utc is None else [utc_text(utc)]),
+        *([] if file is None else [" ".join(file.splitlines())]),  # a row is a line
     )
 
 
@@ -91,22 +94,28 @@ class KeptRow(NamedTuple):
 def kept_rows(part: Path) -> list[KeptRow]:
     """The whole rows of a part, in order; raises UsageError where it is not such a table."""
     rows: list[KeptRow] = []
-    end = 0
     with part.open("rb") as file:
-        for number, line in enumerate(file):
-            cells = line.decode("utf-8", "replace").rstrip("\n").split(",")  # none is quoted
+        header = file.readline()
+        columns, end = tuple(_cells(header)), len(header)
+        if header and columns not in (COLUMNS, PHOTO_COLUMNS):
+            raise UsageError(f"{part}: is not a table of this version; start again")
+        for line in file:
+            cells = _cells(line)
             end += len(line)
-            if number == 0 and tuple(cells) != COLUMNS:
-                raise UsageError(f"{part}: is not a table of this version; start again")
-            if not number:
-                continue
-            if not line.endswith(b"\n") or len(cells) != len(COLUMNS) or cells[0] != str(len(rows)):
+            if not line.endswith(b"\n") or len(cells) != len(columns) or cells[0] != str(len(rows)):
                 break  # cut off in the middle, or what a power failure left
             try:
-                rows.append(_kept(dict(zip(COLUMNS, cells, strict=True)), end))
+                rows.append(_kept(dict(zip(columns, cells, strict=True)), end))
             except ValueError:
                 break
     return rows
+
+
+def _cells(line: bytes) -> list[str]:
+    """Of a line of the table; none where it is no such line."""
+    with suppress(csv.Error):
+        return next(csv.reader([line.decode("utf-8", "replace").rstrip("\n")]), [])
+    return []
 
 
 def _kept(cells: dict[str, str], end: int) -> KeptRow:

@@ -15,7 +15,7 @@ from rustvid.video.film import FileSource
 from rustvid.video.joined import JoinedSource
 from rustvid.video.live import LiveSource
 from rustvid.video.muxed import VideoSink
-from rustvid.video.named import is_hidden
+from rustvid.video.named import by_number, is_hidden
 from rustvid.video.photos import PHOTOS, PhotoSink, PhotoSource
 from rustvid.video.sink import Sink, Template, part_of
 from rustvid.video.source import Source
@@ -98,12 +98,9 @@ def open_sink(
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, by name; what is hidden there is none."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in PHOTOS and not is_hidden(path.relative_to(folder))
-    )
+    """The pictures of a folder that are not hidden; 2 comes before 10."""
+    found = [path for path in folder.iterdir() if path.suffix.lower() in PHOTOS]
+    return sorted((p for p in found if not is_hidden(p.relative_to(folder))), key=by_number)
 
 
 def check_output(

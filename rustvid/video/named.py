@@ -28,14 +28,14 @@ def meant(name: str) -> list[tuple[Path, Path]]:
     path = Path(name)
     if path.is_dir():
         below = [p for p in path.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file()]
-        pairs = [(p, p.relative_to(path)) for p in sorted(below, key=_by_number)]
+        pairs = [(p, p.relative_to(path)) for p in sorted(below, key=by_number)]
         return [(p, place) for p, place in pairs if not is_hidden(place)]
     if path.exists():
         return [(path, Path(path.name))]
     matches = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207 - absolute too
     if not matches:
         raise SourceError(f"{name}: no such file or folder; check the path")
-    return [pair for match in sorted(matches, key=_by_number) for pair in meant(str(match))]
+    return [pair for match in sorted(matches, key=by_number) for pair in meant(str(match))]
 
 
 def joined(config: Config, names: Sequence[str]) -> Config:
@@ -74,7 +74,7 @@ def is_hidden(place: Path) -> bool:
     return any(part.startswith(".") for part in place.parts)
 
 
-def _by_number(path: Path) -> tuple[list[tuple[str, int]], str]:
-    """For sorting: numbers within a name by their value."""
+def by_number(path: Path) -> tuple[list[tuple[str, int]], str]:
+    """For sorting: numbers within a name by their value, so that 2 comes before 10."""
     parts = re.findall(r"(\D*)(\d*)", str(path))
     return [(text.lower(), int(digits or 0)) for text, digits in parts], str(path)

@@ -33,6 +33,7 @@ class PhotoSource(Source):
     ) -> None:
         super().__init__()
         self._photos = photos
+        self._named = Path(name).is_dir()
         self._image_size = image_size
         rate = Fraction(config.rate).limit_denominator(1001)
         self._most = config.max_pixels
@@ -71,6 +72,7 @@ class PhotoSource(Source):
                 picture=replace(rgb_picture(photo), full_range=True),
                 image=image.astype(np.uint8, copy=False),
                 status=status,
+                file=path.name if self._named else None,
                 readable=status != _UNREADABLE,
             )
         if len(self._photos) == 1 and self.notes:
