@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,19 @@ class Picture:
         return np.rot90(upright, -self.rotation)
 
 
+class Window(NamedTuple):
+    """A part of a picture, in pixels of it, upright."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """This part of an array (h, w, ...), as a view."""
+        return array[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame of the source.
@@ -100,6 +113,8 @@ class Frame:
     companions: packets of other streams (sound, subtitles) read before this frame; the sink
         copies them untouched
     utc: when a live frame was taken, seconds since 1970 by this machine's clock; None of a file
+    window: the part of the picture that holds the frame, where black lies around it; `image`, and
+        what comes of it, show this part alone, and areas are shares of it; None: all of it
     file: of a folder of photos, the name of this one
     readable: False of a photo without any pixels: its picture is black, and nobody looks at it
     """
@@ -112,6 +127,7 @@ class Frame:
     status: str = "ok"
     companions: tuple[Any, ...] = ()
     utc: float | None = None
+    window: Window | None = None
     file: str | None = None
     readable: bool = True
 

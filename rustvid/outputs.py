@@ -10,7 +10,9 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rustvid.budget import threads_of
 from rustvid.config import Config, OutputConfig
@@ -93,7 +95,7 @@ class Outputs:
             with _stopwatch(self._summary.stages, "render"):
                 text = caption(result)
                 settings = self._config.render
-                drawn = render(picture, stored, result.evidence, text, settings, canvas)
+                drawn = render(picture, stored, _placed(result), text, settings, canvas)
         if self._video:
             with _stopwatch(self._summary.stages, "encode"):
                 self._video.write(drawn, result.frame)
@@ -189,6 +191,16 @@ class Outputs:
         sink = open_sink(path, template, config, self._work.part(path), taps)
         sink.threads = threads_of(self._config).encode
         return stack.enter_context(sink)
+
+
+def _placed(result: Measured) -> NDArray[np.float32] | None:
+    """The evidence (any, any) as it lies in the whole picture."""
+    evidence, window = result.evidence, result.frame.window
+    if evidence is None or window is None:
+        return evidence
+    placed = np.zeros(result.frame.picture.upright_shape, np.float32)
+    window.of(placed)[:] = cv2.resize(evidence, (window.width, window.height))
+    return placed
 
 
 @contextmanager

@@ -154,11 +154,12 @@ def name_all(work: Work) -> None:
 def fact_of(row: KeptRow, pixels: int | None = None) -> Fact:
     """What is counted of a frame whose row was kept.
 
-    pixels: of the frame, where they are known: its share is then as exact as it was
+    pixels: of the picture, where they are known: its share is then as exact as it was
     """
     share = None if row.percent is None else row.percent / 100
-    if pixels and row.area is not None:
-        share = row.area / pixels
+    if pixels and row.area is not None and share is not None:
+        exact = row.area / pixels
+        share = exact if abs(exact - share) < 1e-6 else share  # of a part of the picture
     return Fact(float(row.time), row.status, row.analysed, share, row.confidence, row.flags)
 
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import media
+import numpy as np
 import pytest
 from fakes import ColourModel, quick
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
+from rustvid.frames import Window
 from rustvid.pipeline import run
 from rustvid.report.csv import COLUMNS, kept_rows
 from rustvid.report.summary import Summary
@@ -108,3 +111,83 @@ def test_photos_go_by_their_numbers_and_the_table_names_them(tmp_path: Path) -> 
 def test_the_table_of_one_photo_has_the_columns_of_a_film(tmp_path: Path) -> None:
     annotate(media.photo(tmp_path / "in.png"), tmp_path / "out.png")
     assert tuple(rows(tmp_path / "out.csv")[0]) == COLUMNS
+
+
+# --- photos of another shape than the first
+
+
+def rusty(path: Path, size: tuple[int, int], share: float) -> Path:
+    """A gray photo (width, height) whose upper part has the colour of rust."""
+    rgb = np.full((size[1], size[0], 3), 120, np.uint8)
+    rgb[: round(share * size[1])] = media.RUST
+    assert cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    return path
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """Photos half of rust: lying, standing, small, lying."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, size in enumerate(((160, 120), (120, 160), (60, 30), (160, 120))):
+        rusty(folder / f"{number}.png", size, 0.5)
+    return folder
+
+
+def test_the_area_of_a_photo_with_black_around_it_is_its_own(mixed: Path, tmp_path: Path) -> None:
+    summary = annotate(mixed, tmp_path / "out.mkv", f"output.mask={tmp_path / 'masks.mkv'}")
+    table = rows(tmp_path / "out.csv")
+    assert [row["status"] for row in table] == ["ok", "resized", "resized", "ok"]
+    for row in table:
+        assert float(row["area_pct"]) == pytest.approx(50, abs=1.5)
+    assert int(table[1]["area_px"]) == pytest.approx(90 * 60, rel=0.03)  # 90 of 160 columns
+    assert summary.mean_area == pytest.approx(0.5, abs=0.01)
+    masks = [rgb[..., 0] > 127 for rgb in media.decode_rgb(tmp_path / "masks.mkv")]
+    standing, small = masks[1], masks[2]
+    assert standing[10, 40:120].all() and not standing[:, :34].any()  # none of the black
+    assert small[30:50].all() and not small[:19].any() and not small[62:].any()
+
+
+def test_the_network_sees_a_photo_without_the_black(mixed: Path, tmp_path: Path) -> None:
+    with open_source(str(mixed), (40, 40), SourceConfig()) as source:
+        frames = list(source.frames())
+    assert [frame.window for frame in frames] == [
+        None,
+        Window(0, 35, 120, 90),
+        Window(20, 0, 80, 160),
+        None,
+    ]
+    for frame in frames:
+        assert np.abs(frame.image[25:].astype(int) - 120).max() == 0
+        np.testing.assert_array_equal(frame.image[:15], np.broadcast_to(media.RUST, (15, 40, 3)))
+
+
+def test_no_mask_is_carried_to_or_from_a_photo_with_black_around_it(
+    mixed: Path, tmp_path: Path
+) -> None:
+    annotate(mixed, tmp_path / "out.mp4", "sample.every=10")
+    assert [row["analysed"] for row in rows(tmp_path / "out.csv")] == list("1111")
+
+
+def test_a_heat_map_lies_where_the_photo_does(mixed: Path, tmp_path: Path) -> None:
+    given = ("render.view=heatmap", "render.text=false", "output.codec=ffv1")
+    annotate(mixed, tmp_path / "out.mkv", *given)
+    standing = media.decode_rgb(tmp_path / "out.mkv")[1].astype(int)
+    assert standing[:, :30].max() < 80 and standing[:, 130:].max() < 80  # dark, as outside a photo
+    hot = standing[5:50, 45:115].reshape(-1, 3).mean(0)
+    assert np.abs(hot - standing[70:115, 45:115].reshape(-1, 3).mean(0)).max() > 60
+
+
+def test_a_resumed_run_counts_the_areas_of_photos_as_they_were(tmp_path: Path) -> None:
+    from test_resume import stopping
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(60):
+        rusty(folder / f"{number}.png", (90, 120) if number % 5 else (160, 120), 0.5)
+    whole = annotate(folder, tmp_path / "whole.mp4", "source.rate=10")
+    out = tmp_path / "out.mp4"
+    assert annotate(folder, out, "source.rate=10", progress=stopping(45)).exit_code == 143
+    again = annotate(folder, out, "source.rate=10", "output.resume=true")
+    assert again.resumed_at > 2
+    assert again.mean_area == pytest.approx(whole.mean_area, abs=1e-6)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SinkError, SourceCutShort, SourceError, UsageError
-from rustvid.frames import Frame, Picture
+from rustvid.frames import Frame, Picture, Window
 from rustvid.video.headers import is_whole, size_of_photo
 from rustvid.video.planes import rgb_of, rgb_picture
 from rustvid.video.sink import Sink
@@ -62,9 +62,11 @@ class PhotoSource(Source):
                 self.notes.append(str(exc))
             if status == "damaged":
                 self.notes.append(f"{path}: is cut short; the part of it that is there was used")
-            if photo.shape[1::-1] != size:
-                photo, status = _fitted(photo, size), "resized" if status == "ok" else status
             image = cv2.resize(photo, self._image_size, interpolation=cv2.INTER_AREA)
+            window = None
+            if photo.shape[1::-1] != size:
+                photo, window = _fitted(photo, size)
+                status = "resized" if status == "ok" else status
             yield Frame(
                 index=index,
                 time=index / self.info.rate,
@@ -72,6 +74,7 @@ class PhotoSource(Source):
                 picture=replace(rgb_picture(photo), full_range=True),
                 image=image.astype(np.uint8, copy=False),
                 status=status,
+                window=window,
                 file=path.name if self._named else None,
                 readable=status != _UNREADABLE,
             )
@@ -147,13 +150,14 @@ def _written(path: Path, bgr: NDArray[Any]) -> bool:
     return False
 
 
-def _fitted(photo: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale a photo into (width, height) with its aspect kept, black around it."""
+def _fitted(
+    photo: NDArray[np.uint8], size: tuple[int, int]
+) -> tuple[NDArray[np.uint8], Window | None]:
+    """Scale a photo into (width, height) with its aspect kept, black around it; where it lies."""
     width, height = size
     scale = min(width / photo.shape[1], height / photo.shape[0])
     inner = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
     canvas = np.zeros((height, width, 3), np.uint8)
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    scaled = cv2.resize(photo, inner, interpolation=cv2.INTER_AREA)
-    canvas[top : top + inner[1], left : left + inner[0]] = scaled
-    return canvas
+    window = Window((height - inner[1]) // 2, (width - inner[0]) // 2, inner[1], inner[0])
+    window.of(canvas)[:] = cv2.resize(photo, inner, interpolation=cv2.INTER_AREA)
+    return canvas, None if inner == size else window
