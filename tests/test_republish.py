@@ -179,15 +179,18 @@ def test_it_goes_on_over_segments_and_needs_no_file(tmp_path: Path) -> None:
     assert not [name for name in names(tmp_path) if "nowhere" in name]
 
 
-def test_sound_is_sent_on_where_it_can_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recorded", [True, False])
+def test_sound_is_sent_on_where_it_can_be(recorded: bool, tmp_path: Path) -> None:
+    out = tmp_path / "live.mp4" if recorded else None
     film = media.clip(tmp_path / "film.ts", frames=300, rate=Fraction(30))
     with (
         Web(film, seconds=10.0) as web,
         Receiver("tcp", tmp_path / "got.txt") as receiver,
-        Run(replace(to(receiver.url, tmp_path / "live.mp4"), input=web.url)),
+        Run(replace(to(receiver.url, out), input=web.url)) as running,
     ):
         receiver.until(20)
         assert receiver.lines[0] == "audio video"
+    assert running.summary and running.summary.exit_code == 0
 
 
 def test_where_nobody_listens_the_recording_and_its_end_do_not_wait(

@@ -13,6 +13,7 @@ import av
 
 from rustvid.config import OutputConfig
 from rustvid.video.border import border
+from rustvid.video.copies import holds
 from rustvid.video.muxed import VideoSink
 from rustvid.video.sink import Template
 
@@ -64,10 +65,13 @@ class Tapped(VideoSink):
             tap.begin(self._video, self._template.companions)
 
     def _copy(self, packets: Sequence[Any]) -> None:
+        self._tell_copies(packets)
+        super()._copy(packets)
+
+    def _tell_copies(self, packets: Sequence[Any]) -> None:
         for packet in packets:
             if packet.pts is not None and packet.stream.index in self._copies:
                 self._tell(packet, packet.stream.index, Fraction(0))
-        super()._copy(packets)
 
     def _mux_video(self, packets: Sequence[Any]) -> None:
         for packet in packets:
@@ -96,7 +100,11 @@ class Tapped(VideoSink):
 
 
 class Unwritten(Tapped):
-    """Encodes for its taps alone: no file is written. `path` says of which kind it would be."""
+    """Encodes for its taps alone: no file is written. `path` says of which kind it would be.
+
+    Sound is handed on as it came: a muxer might need to go back in a file to write its headers
+    (AAC of MPEG-TS in .mkv), and there is none. One that goes back would keep an index for weeks.
+    """
 
     def __init__(
         self, path: Path, template: Template, config: OutputConfig, taps: Sequence[Tap]
@@ -105,6 +113,13 @@ class Unwritten(Tapped):
 
     def _container_to(self, options: dict[str, str]) -> Any:
         return av.open(_Nowhere(), "w", format=self._format, options=options)
+
+    def _add_copy(self, stream: Any) -> None:
+        if holds(self._format, stream):
+            self._copies[stream.index] = stream
+
+    def _copy(self, packets: Sequence[Any]) -> None:
+        self._tell_copies(packets)
 
     def name(self) -> None:
         """There is nothing to be named."""
