@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rustvid.config import Config
-from rustvid.errors import Interrupted, ModelError, RustVidError, SinkError, SourceError, UsageError
-from rustvid.journal import Journal, read_journal, settings_of
+from rustvid.errors import (
+    Interrupted,
+    ModelError,
+    RustVidError,
+    SinkError,
+    SourceCutShort,
+    SourceError,
+    UsageError,
+)
+from rustvid.journal import Journal, journal_path, read_journal, settings_of
 from rustvid.method.classify import Network
 from rustvid.method.models import find
 from rustvid.pipeline import Progress, loaded, run
-from rustvid.report.csv import write_table
+from rustvid.preflight import Paths, paths_of
+from rustvid.report.csv import read_table, write_table
 from rustvid.report.summary import SOME_FRAMES_FAILED, Summary
+from rustvid.resume import recounted
 from rustvid.video.encoders import CONTAINERS, check_codec
 from rustvid.video.named import meant
 
@@ -34,7 +45,9 @@ COLUMNS = (
     "elapsed_s",
     "exit_reason",
 )
+_OUTPUT, _CODE, _REASON = map(COLUMNS.index, ("output", "exit_code", "exit_reason"))
 TABLE, SETTINGS = "summary.csv", "settings.json"
+Row = tuple[str, ...]  # of COLUMNS
 
 
 @dataclass(frozen=True)
@@ -87,15 +100,19 @@ def run_all(
     done: called after each job
     """
     folder = Path(config.output.folder or ".")
-    _check_settings(config, folder, model)
+    settings = _settings(config, folder, model)
+    _make(folder)
+    rows = _rows_that_stay(config, jobs, settings)
+    model = model or loaded(config)
+    settings.write()
     summaries: list[Summary] = []
     for job in jobs:
+        place, before = job.output.resolve(), None
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
-            model = model or loaded(config)
-            output = replace(config.output, path=str(job.output))
-            one = replace(config, input=str(job.input), output=output)
-            summary = run(one, progress(job), model)
+            one = _alone(config, job)
+            before = _complete_before(one, rows.get(place))
+            summary = before or run(one, progress(job), model)
         except (ModelError, Interrupted):
             raise
         except RustVidError as exc:
@@ -105,7 +122,9 @@ def run_all(
             summary = Summary(input=str(job.input), error=error)
         summaries.append(summary)
         done(job, summary)
-        write_table(folder / TABLE, COLUMNS, map(_row, jobs, summaries))
+        if not before:
+            rows[place] = _row(job, summary)
+        write_table(folder / TABLE, COLUMNS, rows.values())
         if isinstance(summary.error, Interrupted):
             break
     return summaries
@@ -148,24 +167,112 @@ def _suffixed(path: Path, config: Config) -> Path:
     return path.with_suffix(".mkv")
 
 
-def _check_settings(config: Config, folder: Path, model: Network | None) -> None:
-    """Results of two configurations do not belong in one table."""
+def _alone(config: Config, job: Job) -> Config:
+    """The configuration of one job."""
+    output = replace(config.output, path=str(job.output))
+    return replace(config, input=str(job.input), output=output)
+
+
+def _settings(config: Config, folder: Path, model: Network | None) -> Journal:
+    """What all results in the folder are made by."""
     if config.output.path or config.output.csv or config.output.mask:
         raise UsageError("--out-dir names every output itself; leave out --out, --csv and --mask")
     digest = model.digest if model else hashlib.sha256(find(config.model.name).read_bytes())
     told = digest if isinstance(digest, str) else digest.hexdigest()
+    return Journal(folder / SETTINGS, settings_of(config, told))
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise SinkError(f"{folder}: cannot be made ({exc.strerror}); choose another") from exc
-    settings = Journal(folder / SETTINGS, settings_of(config, told))
-    before = read_journal(settings.path)
-    if before and config.output.resume:
+
+
+def _rows_that_stay(config: Config, jobs: Sequence[Job], settings: Journal) -> dict[Path, Row]:
+    """The rows of the table so far, each by its result, or by its input if it has none.
+
+    Raises UsageError, before anything is written, where this run would write over results that it
+    may not touch, or put results of two configurations in one table.
+    """
+    overwrite, resume = config.output.overwrite, config.output.resume
+    there = [job for job in jobs if _is_there(paths_of(_alone(config, job)))]
+    if there and not (overwrite or resume):
+        more = f", and {len(there) - 1} more results" if there[1:] else ""
+        raise UsageError(
+            f"{there[0].output}: exists{more}; add --resume to leave out what is complete, "
+            "--overwrite to do all again, or choose another --out-dir"
+        )
+    rows = _rows(settings.path.parent, jobs)
+    before = _read(settings.path, overwrite)
+    if before and before.facts == settings.facts:
+        return rows
+    if before and resume:
         before.check_same(settings)
-    settings.write()
+    replaced = {job.output.resolve() for job in jobs} if overwrite else set()
+    results = [place for place, row in rows.items() if row[_OUTPUT]]
+    if left := [place for place in results if place not in replaced]:
+        raise UsageError(
+            f"{settings.path}: is not of this run's settings, and {len(left)} results there that "
+            f"it does not replace are ({left[0].name}); use the same settings, another --out-dir, "
+            "or --overwrite with the inputs of all"
+        )
+    return {place: row for place, row in rows.items() if not row[_OUTPUT]}
 
 
-def _row(job: Job, summary: Summary) -> tuple[str, ...]:
+def _is_there(paths: Paths) -> bool:
+    """Is any of it written, or begun?"""
+    with suppress(OSError):  # a name that is too long: its own run says so
+        return any(path.exists() for path in (*paths.all, journal_path(paths.all)))
+    return False
+
+
+def _read(settings: Path, overwrite: bool) -> Journal | None:
+    try:
+        return read_journal(settings)
+    except UsageError:
+        if overwrite:
+            return None
+        raise
+
+
+def _rows(folder: Path, jobs: Sequence[Job]) -> dict[Path, Row]:
+    """Without those of results that are gone, and of inputs that failed and are tried again."""
+    again = {str(job.input) for job in jobs}
+    rows: dict[Path, Row] = {}
+    for row in read_table(folder / TABLE, COLUMNS):
+        if place := _place(folder, row[_OUTPUT]):
+            rows[place] = row
+        elif not row[_OUTPUT] and row[0] not in again:
+            rows[Path(row[0])] = row
+    return rows
+
+
+def _place(folder: Path, output: str) -> Path | None:
+    """Where a result lies, whatever folder the table was written from."""
+    parts = Path(output).parts
+    places = (folder.joinpath(*parts[n:]) for n in range(len(parts)))
+    return next((place.resolve() for place in places if place.is_file()), None)
+
+
+def _complete_before(config: Config, row: Row | None) -> Summary | None:
+    """Of a job that is complete; raises UsageError where nobody knows what its output is of."""
+    paths = paths_of(config)
+    begun = journal_path(paths.all).exists()
+    if not config.output.resume or begun or not all(path.exists() for path in paths.all):
+        return None
+    if row is None:
+        raise UsageError(
+            f"{config.output.path}: exists, but is not in {TABLE}; move it away, or start again "
+            "with --overwrite"
+        )
+    summary = recounted(config, paths)
+    if row[_CODE] == str(SourceCutShort.exit_code):
+        summary.error = SourceCutShort(row[_REASON])
+    return summary
+
+
+def _row(job: Job, summary: Summary) -> Row:
     facts = summary.as_dict()
     own = {"input": str(job.input), "output": str(job.output) if summary.outputs else ""}
     return tuple(str({**facts, **own}[column]) for column in COLUMNS)

@@ -127,6 +127,11 @@ def completed(config: Config, paths: Paths) -> Summary | None:
         name_all(Work(paths, journal))  # it was killed between two names
     elif journal or not all(path.is_file() for path in paths.all):
         return None
+    return recounted(config, paths)
+
+
+def recounted(config: Config, paths: Paths) -> Summary:
+    """The result of a run that was complete before, by its table."""
     summary = Summary(input=told_of(config), outputs=paths.all)
     for row in kept_rows(paths.csv) if paths.csv else ():
         summary.count(fact_of(row))

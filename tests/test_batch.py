@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def wanted(folder: Path, *assignments: str) -> Config:
 
 def quiet(job: Job) -> Progress:
     return lambda result, expected: None
+
+
+def stopping_at(index: int) -> Callable[[Job], Progress]:
+    def stop(result: Measured, expected: int | None) -> None:
+        if result.frame.index == index:
+            raise Interrupted(signal.SIGTERM)
+
+    return lambda job: stop
 
 
 def run(config: Config, jobs: list[Job]) -> list[Summary]:
@@ -104,14 +113,7 @@ def test_an_interruption_stops_all_and_resume_goes_on(flight: Path, tmp_path: Pa
     results = tmp_path / "results"
     jobs = jobs_of([str(flight / "low"), str(flight / "a.mp4")], wanted(results))
 
-    def stopping(job: Job) -> Progress:
-        def stop(result: Measured, expected: int | None) -> None:
-            if result.frame.index == 5:
-                raise Interrupted(signal.SIGTERM)
-
-        return stop
-
-    summaries = run_all(wanted(results), jobs, stopping, lambda job, s: None, ColourModel())
+    summaries = run_all(wanted(results), jobs, stopping_at(5), lambda job, s: None, ColourModel())
     assert exit_code(summaries) == 143 and len(summaries) == 1
     assert "1 not begun" in lines(jobs, summaries)[-1]
     again = run(wanted(results, "output.resume=true"), jobs)
@@ -150,6 +152,82 @@ def test_the_results_in_the_folder_itself_are_not_inputs(tmp_path: Path) -> None
     (tmp_path / "r" / "a.mp4").touch()
     jobs = jobs_of([str(tmp_path)], wanted(tmp_path / "r"))
     assert [job.input.name for job in jobs] == ["a.mp4"]
+
+
+def test_a_second_run_leaves_results_table_and_settings_as_they_are(
+    flight: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    jobs = jobs_of([str(flight)], wanted(results))
+    run(wanted(results), jobs)
+    before = {name: (results / name).read_bytes() for name in names(results)}
+    with pytest.raises(UsageError, match=r"a\.mp4: exists, and 1 more results; add --resume"):
+        run(wanted(results, "render.opacity=0.9"), jobs)
+    assert {name: (results / name).read_bytes() for name in names(results)} == before
+
+
+def test_a_run_that_was_broken_off_is_not_run_over(flight: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    jobs = [Job(flight / "a.mp4", results / "a.mp4")]
+    run_all(wanted(results), jobs, stopping_at(5), lambda job, s: None, ColourModel())
+    settings = (results / "settings.json").read_bytes()
+    with pytest.raises(UsageError, match="exists; add --resume"):
+        run(wanted(results, "render.opacity=0.9"), jobs)
+    assert (results / "settings.json").read_bytes() == settings
+
+
+def test_rows_of_results_that_a_run_does_not_touch_stay(
+    flight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = Path("results")
+    run(wanted(results), jobs_of([str(flight)], wanted(results)))
+    before = table(results)
+    again = wanted(tmp_path / "results", "output.resume=true")  # from elsewhere, so to speak
+    monkeypatch.chdir(flight)
+    run(again, jobs_of([str(flight)], again)[2:])
+    assert table(tmp_path / "results") == before
+    media.clip(flight / "d.mp4", frames=3, size=SIZE)
+    more = wanted(tmp_path / "results")
+    run(more, jobs_of([str(flight / "d.mp4")], more))
+    assert [Path(r["input"]).name for r in table(tmp_path / "results")] == [
+        "a.mp4",
+        "b.mp4",
+        "c.mkv",
+        "d.mp4",
+    ]
+    (tmp_path / "results" / "a.mp4").unlink()
+    run(again, jobs_of([str(flight / "d.mp4")], again))
+    assert "a.mp4" not in [Path(r["output"]).name for r in table(tmp_path / "results")]
+
+
+def test_a_folder_has_the_settings_of_all_its_results(flight: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    jobs = jobs_of([str(flight)], wanted(results))
+    run(wanted(results), jobs)
+    settings = (results / "settings.json").read_bytes()
+    other = wanted(results, "output.overwrite=true", "render.opacity=0.9")
+    with pytest.raises(UsageError, match=r"1 results there that it does not replace.*c\.mkv"):
+        run(other, jobs[:2])
+    assert (results / "settings.json").read_bytes() == settings
+    run_all(other, jobs, stopping_at(5), lambda job, s: None, ColourModel())
+    assert b'"render.opacity": 0.9' in (results / "settings.json").read_bytes()
+    assert [row["output"] for row in table(results)] == [""]  # c.mkv is there, of other settings
+    again = wanted(results, "output.resume=true", "render.opacity=0.9")
+    summaries = run(again, jobs)
+    assert "exists, but is not in summary.csv" in str(summaries[-1].error)
+    new = wanted(results, "output.overwrite=true", "render.opacity=0.9")
+    assert [s.exit_code for s in run(new, jobs)] == [0, 3, 0]
+
+
+def test_a_film_that_was_cut_short_is_called_so_again(flight: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    cut = media.truncated(media.clip(tmp_path / "long.mkv", frames=90, size=SIZE), 0.5)
+    jobs = [Job(cut, results / "cut.mkv")]
+    first = run(wanted(results), jobs)
+    before = table(results)
+    again = run(wanted(results, "output.resume=true"), jobs)
+    assert first[0].exit_code == again[0].exit_code == 3 and table(results) == before
 
 
 def test_the_command_line_loads_one_network_for_all(

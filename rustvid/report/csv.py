@@ -132,6 +132,20 @@ def _kept(cells: dict[str, str], end: int) -> KeptRow:
     )
 
 
+def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The rows of a small table, none where it is not there; UsageError if it has other columns."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8", errors="replace") as file:
+            header, *rows = map(tuple, csv.reader(file))
+    except (OSError, ValueError, csv.Error):
+        header, rows = (), []
+    if header != columns or any(len(row) != len(columns) for row in rows):
+        raise UsageError(f"{path}: is not such a table as is written here; move it away")
+    return rows
+
+
 def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Write a small table whole, in place of one that is there; raises SinkError."""
     fresh = path.with_name(f"{path.name}.new")
