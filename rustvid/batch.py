@@ -6,7 +6,7 @@ A file that fails does not stop the others. The table of all is written anew aft
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,31 +58,62 @@ class Job:
     output: Path
 
 
-def jobs_of(names: Sequence[str], config: Config) -> list[Job]:
+def jobs_of(
+    names: Sequence[str], config: Config, tell: Callable[[str], None] = lambda line: None
+) -> list[Job]:
     """The files that names, patterns and folders mean, each once, with an output of its own.
 
     A folder means every video in it and below. Results lie as the inputs do below the folder that
-    was named. Raises SourceError where a name means nothing.
+    was named. What a pattern or a folder means of the folder of results itself is left out, for it
+    may be such a result. Raises SourceError where a name means nothing, and UsageError where a
+    result would be written over an input.
+
+    tell: called with a line about what is left out
     """
     folder = Path(config.output.folder or ".")
     found: dict[Path, Path] = {}  # input → where below the folder of results
+    inside: list[Path] = []
     for name in names:
         for path, below in meant(name):
-            if folder.resolve() not in path.resolve().parents:
+            if path != Path(name) and folder.resolve() in path.resolve().parents:
+                inside.append(path)
+            else:
                 found.setdefault(path, below)
+    if left := [path for path in dict.fromkeys(inside) if path not in found]:
+        line = f"{folder}: the folder of results; what it holds is left out ({_counted(left)})"
+        if not found:
+            raise UsageError(f"{line}; choose another --out-dir, or name files one by one")
+        tell(line)
     if not found:
         raise SourceError(f"{', '.join(names)}: no videos there; check the path")
+    jobs = _with_outputs(found, folder, config)
+    inputs = {path.resolve() for path in found}
+    for job in jobs:
+        if job.output.resolve() in inputs:
+            raise UsageError(
+                f"{job.output}: the result of {job.input} would be written over an input; choose "
+                "another --out-dir"
+            )
+    return jobs
+
+
+def _counted(files: Sequence[Path]) -> str:
+    return f"{files[0].name} and {len(files) - 1} more" if files[1:] else files[0].name
+
+
+def _with_outputs(found: Mapping[Path, Path], folder: Path, config: Config) -> list[Job]:
+    """No two of them have an output, or its table, in common."""
     jobs: list[Job] = []
     taken: set[Path] = set()
     for path, below in found.items():
         output = _suffixed(folder / below, config)
-        if output in taken:  # a.mov beside a.mp4, or the same name from two folders
+        if output.with_suffix("") in taken:  # a.mov beside a.mp4, or one name from two folders
             output = output.with_name(f"{output.stem}-{path.suffix.lstrip('.')}{output.suffix}")
-        number = 2
-        while output in taken:
-            output = output.with_name(f"{output.stem}-{number}{output.suffix}")
+        number, stem = 2, output.stem
+        while output.with_suffix("") in taken:
+            output = output.with_name(f"{stem}-{number}{output.suffix}")
             number += 1
-        taken.add(output)
+        taken.add(output.with_suffix(""))
         jobs.append(Job(path, output))
     return jobs
 

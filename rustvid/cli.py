@@ -390,7 +390,9 @@ def _run_all(options: argparse.Namespace, config: Config) -> int:
         with _library_chatter(options.verbose):
             from rustvid import batch
         signals.check()
-        jobs = batch.jobs_of(options.input, config)
+        jobs = batch.jobs_of(
+            options.input, config, lambda line: None if options.quiet else _tell(f"rustvid: {line}")
+        )
 
         def begin(job: batch.Job) -> Callable[[Measured, int | None], None]:
             signals.check()

@@ -130,7 +130,7 @@ def test_patterns_files_and_names_that_meet(tmp_path: Path) -> None:
     assert told == {
         "x/a.mp4": "a.mp4",
         "x/b.mov": "b.mov",
-        "x/b.mp4": "b.mp4",
+        "x/b.mp4": "b-mp4.mp4",  # whose table would be that of b.mov
         "y/a.mp4": "a-mp4.mp4",
         "x/c.avi": "c.mp4",
     }
@@ -150,8 +150,32 @@ def test_the_results_in_the_folder_itself_are_not_inputs(tmp_path: Path) -> None
     (tmp_path / "r").mkdir()
     (tmp_path / "a.mp4").touch()
     (tmp_path / "r" / "a.mp4").touch()
-    jobs = jobs_of([str(tmp_path)], wanted(tmp_path / "r"))
+    (tmp_path / "r" / "b.mp4").touch()
+    told: list[str] = []
+    jobs = jobs_of([str(tmp_path)], wanted(tmp_path / "r"), told.append)
     assert [job.input.name for job in jobs] == ["a.mp4"]
+    assert len(told) == 1 and "is left out (a.mp4 and 1 more)" in told[0]
+    with pytest.raises(UsageError, match=r"left out .* name files one by one"):
+        jobs_of([str(tmp_path / "r" / "*.mp4")], wanted(tmp_path / "r"))
+
+
+def test_a_file_that_is_named_is_an_input_wherever_it_lies(tmp_path: Path) -> None:
+    for name in ("w/a.avi", "b.mkv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    config = wanted(tmp_path / "w")
+    jobs = jobs_of([str(tmp_path / "w" / "a.avi"), str(tmp_path / "b.mkv")], config)
+    assert [job.output.name for job in jobs] == ["a.mp4", "b.mkv"]
+
+
+def test_a_result_that_would_be_an_input_is_refused(flight: Path, capsys: Told) -> None:
+    media.clip(flight / "low" / "a.mp4", frames=3, size=SIZE)
+    own, other = str(flight / "a.mp4"), str(flight / "low" / "a.mp4")
+    before = names(flight)
+    for words in ([own, "--out-dir", str(flight)], [other, own, "--out-dir", str(flight)]):
+        assert main([*words, "--overwrite"]) == 2
+        assert "a.mp4 would be written over an input; choose another" in capsys.readouterr().err
+    assert names(flight) == before
 
 
 def test_a_second_run_leaves_results_table_and_settings_as_they_are(
