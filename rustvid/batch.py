@@ -30,7 +30,8 @@ from rustvid.report.csv import read_table, write_table
 from rustvid.report.summary import SOME_FRAMES_FAILED, Summary
 from rustvid.resume import recounted
 from rustvid.video.encoders import CONTAINERS, check_codec
-from rustvid.video.named import meant
+from rustvid.video.named import VIDEOS, meant
+from rustvid.video.photos import PHOTOS
 
 COLUMNS = (
     "input",
@@ -63,10 +64,10 @@ def jobs_of(
 ) -> list[Job]:
     """The files that names, patterns and folders mean, each once, with an output of its own.
 
-    A folder means every video in it and below. Results lie as the inputs do below the folder that
-    was named. What a pattern or a folder means of the folder of results itself is left out, for it
-    may be such a result. Raises SourceError where a name means nothing, and UsageError where a
-    result would be written over an input.
+    A folder means every video and photo in it and below. Results lie as the inputs do below the
+    folder that was named. What a pattern or a folder means of the folder of results itself is left
+    out, for it may be such a result. Raises SourceError where a name means nothing, and UsageError
+    where a result would be written over an input.
 
     tell: called with a line about what is left out
     """
@@ -74,7 +75,7 @@ def jobs_of(
     found: dict[Path, Path] = {}  # input → where below the folder of results
     inside: list[Path] = []
     for name in names:
-        for path, below in meant(name):
+        for path, below in meant(name, VIDEOS | PHOTOS):
             if path != Path(name) and folder.resolve() in path.resolve().parents:
                 inside.append(path)
             else:
@@ -85,7 +86,7 @@ def jobs_of(
             raise UsageError(f"{line}; choose another --out-dir, or name files one by one")
         tell(line)
     if not found:
-        raise SourceError(f"{', '.join(names)}: no videos there; check the path")
+        raise SourceError(f"{', '.join(names)}: no videos or photos there; check the path")
     jobs = _with_outputs(found, folder, config)
     inputs = {path.resolve() for path in found}
     for job in jobs:
@@ -187,6 +188,8 @@ def lines(jobs: Sequence[Job], summaries: Sequence[Summary]) -> list[str]:
 
 def _suffixed(path: Path, config: Config) -> Path:
     """With the input's own suffix where that can be written, else .mp4 or .mkv."""
+    if path.suffix.lower() in PHOTOS:
+        return path.with_suffix(path.suffix.lower())
     for suffix in (path.suffix.lower(), ".mp4"):
         if suffix in CONTAINERS and suffix != ".avi":
             wanted = path.with_suffix(suffix)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import media
 import pytest
 from fakes import OWN, ColourModel, quick
@@ -144,6 +145,47 @@ def test_what_is_hidden_in_a_folder_is_no_input(flight: Path, tmp_path: Path) ->
         (flight / name).touch()
     jobs = jobs_of([str(flight)], wanted(tmp_path / "r"))
     assert [job.input.name for job in jobs] == ["a.mp4", "b.mp4", "c.mkv"]
+
+
+def test_photos_give_photos_each_with_a_line(flight: Path, tmp_path: Path) -> None:
+    for name in ("low/IMG_10.JPG", "low/IMG_2.png"):
+        media.photo(flight / name)
+    results = tmp_path / "results"
+    jobs = jobs_of([str(flight / "low"), str(media.photo(tmp_path / "d.jpg"))], wanted(results))
+    assert exit_code(run(wanted(results), jobs)) == 0
+    assert names(results) == [
+        "IMG_10.csv",
+        "IMG_10.jpg",
+        "IMG_2.csv",
+        "IMG_2.png",
+        "c.csv",
+        "c.mkv",
+        "d.csv",
+        "d.jpg",
+        "settings.json",
+        "summary.csv",
+    ]
+    rows = table(results)
+    assert [Path(row["input"]).name for row in rows] == [
+        "c.mkv",
+        "IMG_2.png",
+        "IMG_10.JPG",
+        "d.jpg",
+    ]
+    assert [row["frames"] for row in rows] == ["9", "1", "1", "1"]
+    assert cv2.imread(str(results / "IMG_2.png")).shape == (120, 160, 3)
+    again = run(wanted(results, "output.resume=true"), jobs)
+    assert [s.exit_code for s in again] == [0] * 4 and table(results) == rows
+
+
+def test_a_photo_that_cannot_be_read_stops_no_other(tmp_path: Path) -> None:
+    media.text_file(media.image_folder(tmp_path / "photos", count=3) / "frame_0000.jpg")
+    config = wanted(tmp_path / "results")
+    assert [s.exit_code for s in run(config, jobs_of([str(tmp_path / "photos")], config))] == [
+        3,
+        0,
+        0,
+    ]
 
 
 def test_the_results_in_the_folder_itself_are_not_inputs(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +19,15 @@ VIDEOS = frozenset(
 )
 
 
-def meant(name: str) -> list[tuple[Path, Path]]:
+def meant(name: str, kinds: Collection[str] = VIDEOS) -> list[tuple[Path, Path]]:
     """(file, its place below what was named) of a name, a pattern or a folder.
 
-    A folder means every video in it and below that is not hidden. 2 comes before 10. Raises
-    SourceError where a name means nothing.
+    A folder means every file of these kinds in it and below that is not hidden. 2 comes before 10.
+    Raises SourceError where a name means nothing.
     """
     path = Path(name)
     if path.is_dir():
-        below = [p for p in path.rglob("*") if p.suffix.lower() in VIDEOS and p.is_file()]
+        below = [p for p in path.rglob("*") if p.suffix.lower() in kinds and p.is_file()]
         pairs = [(p, p.relative_to(path)) for p in sorted(below, key=by_number)]
         return [(p, place) for p, place in pairs if not is_hidden(place)]
     if path.exists():
@@ -35,7 +35,7 @@ def meant(name: str) -> list[tuple[Path, Path]]:
     matches = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207 - absolute too
     if not matches:
         raise SourceError(f"{name}: no such file or folder; check the path")
-    return [pair for match in sorted(matches, key=by_number) for pair in meant(str(match))]
+    return [pair for match in sorted(matches, key=by_number) for pair in meant(str(match), kinds)]
 
 
 def joined(config: Config, names: Sequence[str]) -> Config:
