@@ -383,6 +383,47 @@ class Web:
         self._thread.join()
 
 
+class Silent:
+    """A web server that sends a part of a film, and then says nothing more."""
+
+    def __init__(self, film: Path, share: float) -> None:
+        self._gone = threading.Event()
+        data, gone = film.read_bytes(), self._gone
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data[: round(share * len(data))])
+                gone.wait()
+
+            def log_message(self, *arguments: object) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}/{film.name}"
+
+    def __enter__(self) -> Silent:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._gone.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 if __name__ == "__main__":  # a `Process`; it ends with its stdin
     with Camera(port=int(sys.argv[1])):
         print("ready", flush=True)

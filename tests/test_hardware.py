@@ -48,7 +48,7 @@ def test_a_device_that_fails_is_said_with_its_reason(
 
     monkeypatch.setattr(hardware, "HWAccel", Broken)
     monkeypatch.setattr(hardware, "hwdevices_available", lambda: ["qsv", "cuda", "drm"])
-    container, notes = hardware.best_opened(clip, PROTOCOLS, "auto")
+    container, notes = hardware.best_opened(clip, PROTOCOLS, SourceConfig(hwaccel="auto"))
     container.close()
     assert notes == [
         "source.hwaccel auto: cuda does not work (no cuda in this house); "
@@ -60,20 +60,20 @@ def test_the_first_device_that_decodes_a_picture_is_taken(
     clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works = {"cuda": "does not decode it", "vaapi": ""}
-    monkeypatch.setattr(hardware, "_problem", lambda path, protocols, device: works[device])
+    monkeypatch.setattr(hardware, "_problem", lambda path, protocols, device, config: works[device])
     monkeypatch.setattr(hardware, "HWAccel", lambda device: device)
-    monkeypatch.setattr(hardware, "opened", lambda *given: given)
+    monkeypatch.setattr(hardware, "opened", lambda *given: given[:3])
     monkeypatch.setattr(hardware, "hwdevices_available", lambda: ["vaapi", "cuda"])
-    found, notes = hardware.best_opened(clip, PROTOCOLS, "auto")
+    found, notes = hardware.best_opened(clip, PROTOCOLS, SourceConfig(hwaccel="auto"))
     assert found == (clip, PROTOCOLS, "vaapi")
     assert notes == ["decoded by hardware: vaapi"]
 
 
 def test_software_that_steps_in_is_no_hardware(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     software = hardware.opened
-    monkeypatch.setattr(hardware, "opened", lambda path, protocols, hwaccel: software(path))
+    monkeypatch.setattr(hardware, "opened", lambda path, *_: software(path))
     monkeypatch.setattr(hardware, "HWAccel", lambda device, **_: device)
-    assert hardware._problem(clip, PROTOCOLS, "cuda") == "does not decode it"
+    assert hardware._problem(clip, PROTOCOLS, "cuda", SourceConfig()) == "does not decode it"
 
 
 def test_a_film_that_cannot_be_opened_is_an_error_with_and_without(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_film_that_cannot_be_opened_is_an_error_with_and_without(tmp_path: Pat
     path.write_bytes(b"no film at all")
     for asked in ("none", "auto"):
         with pytest.raises(SourceError, match=r"film\.mp4"):
-            hardware.best_opened(path, PROTOCOLS, asked)
+            hardware.best_opened(path, PROTOCOLS, SourceConfig(hwaccel=asked))
 
 
 def test_a_device_that_nobody_knows_is_refused() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import media
 import numpy as np
 import pytest
+from cameras import Silent
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
@@ -246,3 +247,32 @@ def test_a_folder_of_photos_of_two_sizes_becomes_one_film(tmp_path: Path) -> Non
     info, frames = read(folder)
     assert (info.width, info.height) == (160, 120)
     assert [frame.status for frame in frames] == ["ok", "ok", "resized"]
+
+
+# --- at an address
+
+
+def test_a_film_whose_server_falls_silent_is_cut_short_and_says_so(tmp_path: Path) -> None:
+    film = media.clip(tmp_path / "film.mkv", frames=120)
+    config = SourceConfig(read_timeout=0.5)
+    frames: list[Frame] = []
+    with Silent(film, 0.7) as server, open_source(server.url, IMAGE_SIZE, config) as source:
+        with pytest.raises(SourceCutShort, match=r"cut short.* server was silent for 0\.5 s"):
+            frames.extend(source.frames())
+        assert source.damaged_packets == 0
+    assert 20 < len(frames) < 120
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    film = media.clip(tmp_path / "film.mkv", frames=12)
+    words = r"film\.mkv: the server was silent for 0\.5 s; .*source\.open_timeout"
+    with Silent(film, 0.0) as server, pytest.raises(SourceError, match=words):
+        open_source(server.url, IMAGE_SIZE, SourceConfig(open_timeout=0.5, read_timeout=0.5))
+
+
+def test_a_server_that_falls_silent_before_the_start_is_not_waited_for(tmp_path: Path) -> None:
+    film = media.clip(tmp_path / "film.mkv", frames=120)
+    config = SourceConfig(open_timeout=0.5, read_timeout=0.5, start=3.0)
+    told = pytest.raises(SourceError, match=r"server was silent for 0\.5 s")
+    with Silent(film, 0.7) as server, open_source(server.url, IMAGE_SIZE, config) as source, told:
+        list(source.frames())

@@ -16,7 +16,7 @@ from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.hardware import best_opened
-from rustvid.video.opening import PROTOCOLS, opened
+from rustvid.video.opening import PROTOCOLS, SILENCE, opened, silent
 from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
@@ -46,7 +46,7 @@ class FileSource(Source):
         self._resizer = VideoReformatter()
         self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
         self.container: Any
-        self.container, self.notes = best_opened(path, protocols, config.hwaccel)
+        self.container, self.notes = best_opened(path, protocols, config)
         try:
             self._stream = self._video_stream()
             self.info = self._describe()
@@ -84,7 +84,11 @@ class FileSource(Source):
             base = self.info.time_base
             self._place.prime(self._stream.codec_context, self._stream.index, base)
         elif start > self._place.shift:
-            self._place.seek(self.container, self._stream, start)
+            try:
+                self._place.seek(self.container, self._stream, start)
+            except SILENCE as exc:
+                seconds = self._config.read_timeout
+                raise silent(self._path, "source.read_timeout", seconds) from exc
         for decoded, status in self._decoded():
             if self._none_yet and self._place.is_primer(decoded):
                 continue
@@ -119,7 +123,7 @@ class FileSource(Source):
     def finds(self, begin: Begin) -> bool:
         """Does a seek, tried in the file opened once more, come to the very frame, undamaged?"""
         try:
-            with opened(self._path, self._protocols) as container:
+            with opened(self._path, self._protocols, None, self._config) as container:
                 stream = container.streams[self._stream.index]
                 stream.thread_type = "AUTO"
                 container.seek(self._before(begin))
@@ -259,12 +263,17 @@ class FileSource(Source):
 
     def _packets(self) -> Iterator[Any]:
         """All packets; reading goes on behind a damaged place, unless nothing comes any more."""
-        failures = 0
+        failures, patience = 0, self._config.read_timeout
         while failures < _READ_TRIES:
             try:
                 for packet in self.container.demux():
                     failures = 0
                     yield packet
+            except SILENCE as exc:
+                if self._none_yet:
+                    raise silent(self._path, "source.read_timeout", patience) from exc
+                self._read_error = f"the server was silent for {patience:g} s"
+                break
             except av.error.FFmpegError as exc:
                 failures += 1
                 self.damaged_packets += 1

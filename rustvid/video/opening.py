@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import av
 
+from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
 from rustvid.video.headers import is_playlist
 
@@ -20,17 +22,32 @@ FORMATS = (
 PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused
 
 
-def opened(path: Path | str, protocols: str = PROTOCOLS, hwaccel: Any = None) -> Any:
+# What FFmpeg says when it was interrupted by PyAV's timeouts, and where its own one struck
+SILENCE = (av.error.ExitError, av.error.TimeoutError)
+_USUAL = SourceConfig()
+
+
+def opened(
+    path: Path | str,
+    protocols: str = PROTOCOLS,
+    hwaccel: Any = None,
+    config: SourceConfig = _USUAL,
+) -> Any:
     """PyAV's open input; raises SourceError.
 
     path: a Path is one local file and nothing else; a str is an address, of which the protocols
         say what it may lead to
     hwaccel: av's HWAccel, to decode by hardware
+    config: for how long the server of an address may be silent
     """
+    began = time.monotonic()
     options = {"protocol_whitelist": protocols}
     how: dict[str, Any] = {"metadata_errors": "replace", "hwaccel": hwaccel}
     try:
         if isinstance(path, str):
+            patience = config.open_timeout, config.read_timeout
+            how["timeout"] = patience  # PyAV's, which leaves out seeks
+            options["rw_timeout"] = str(round(max(patience) * 1_000_000))
             return av.open(path, options=options, **how)
         with path.open("rb") as file:
             if is_playlist(file.read(4096)):
@@ -41,8 +58,18 @@ def opened(path: Path | str, protocols: str = PROTOCOLS, hwaccel: Any = None) ->
     except PermissionError as exc:
         raise SourceError(f"{path}: may not be read; check its permissions") from exc
     except (av.error.FFmpegError, OSError) as exc:
+        late = time.monotonic() - began >= config.open_timeout  # FFmpeg may say anything then
+        if isinstance(path, str) and (late or isinstance(exc, SILENCE)):
+            raise silent(path, "source.open_timeout", config.open_timeout) from exc
         reason = getattr(exc, "strerror", None) or str(exc)
         raise SourceError(
             f"{path}: cannot be opened as video ({reason}); it may be cut short, "
             "damaged or of another kind"
         ) from exc
+
+
+def silent(path: Path | str, option: str, seconds: float) -> SourceError:
+    """The error of a server that does not answer; option: that says for how long it may not."""
+    return SourceError(
+        f"{path}: the server was silent for {seconds:g} s; try again, or raise {option}"
+    )
