@@ -16,7 +16,7 @@ from rustvid.errors import SourceCutShort, SourceError
 from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.hardware import best_opened
-from rustvid.video.opening import PROTOCOLS, SILENCE, opened, silent
+from rustvid.video.opening import PROTOCOLS, SILENCE, answered, opened, silent
 from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
@@ -84,11 +84,8 @@ class FileSource(Source):
             base = self.info.time_base
             self._place.prime(self._stream.codec_context, self._stream.index, base)
         elif start > self._place.shift:
-            try:
+            with answered(self._path, self._config.read_timeout):
                 self._place.seek(self.container, self._stream, start)
-            except SILENCE as exc:
-                seconds = self._config.read_timeout
-                raise silent(self._path, "source.read_timeout", seconds) from exc
         for decoded, status in self._decoded():
             if self._none_yet and self._place.is_primer(decoded):
                 continue
@@ -271,7 +268,7 @@ class FileSource(Source):
                     yield packet
             except SILENCE as exc:
                 if self._none_yet:
-                    raise silent(self._path, "source.read_timeout", patience) from exc
+                    raise silent(self._path, patience) from exc
                 self._read_error = f"the server was silent for {patience:g} s"
                 break
             except av.error.FFmpegError as exc:

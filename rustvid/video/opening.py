@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def opened(
     except (av.error.FFmpegError, OSError) as exc:
         late = time.monotonic() - began >= config.open_timeout  # FFmpeg may say anything then
         if isinstance(path, str) and (late or isinstance(exc, SILENCE)):
-            raise silent(path, "source.open_timeout", config.open_timeout) from exc
+            raise silent(path, config.open_timeout, "source.open_timeout") from exc
         reason = getattr(exc, "strerror", None) or str(exc)
         raise SourceError(
             f"{path}: cannot be opened as video ({reason}); it may be cut short, "
@@ -68,8 +70,17 @@ def opened(
         ) from exc
 
 
-def silent(path: Path | str, option: str, seconds: float) -> SourceError:
-    """The error of a server that does not answer; option: that says for how long it may not."""
+@contextmanager
+def answered(path: Path | str, seconds: float) -> Iterator[None]:
+    """A server that is silent meanwhile is a SourceError."""
+    try:
+        yield
+    except SILENCE as exc:
+        raise silent(path, seconds) from exc
+
+
+def silent(path: Path | str, seconds: float, option: str = "source.read_timeout") -> SourceError:
+    """The error of a server that says nothing; option: for how long it may."""
     return SourceError(
         f"{path}: the server was silent for {seconds:g} s; try again, or raise {option}"
     )
