@@ -313,13 +313,13 @@ def _run(options: argparse.Namespace) -> int:
     if not (any(wanted) or elsewhere or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
     from rustvid.preflight import paths_of, preflight
-    from rustvid.resume import completed
+    from rustvid.resume import completed, permitted
     from rustvid.video.address import is_live
 
     if done := completed(config, paths_of(config)):
         _report(done, config, options)
         return done.exit_code
-    preflight(config)  # before TensorFlow loads: what is wrong is told at once
+    preflight(permitted(config))  # before TensorFlow loads: what is wrong is told at once
     if is_live(str(config.input), config.source):
         return _watch(config, options)
     from rustvid.progress import Progress, Signals

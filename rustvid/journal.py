@@ -54,6 +54,7 @@ class Journal:
     begins: number of the first frame of each piece of the outputs
     complete: every piece is closed and joined; only names are missing
     origin: seconds, the exact time of the film's first frame
+    overwrite: the outputs may take the place of files that are there
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Journal:
     begins: list[int] = field(default_factory=lambda: [0])
     complete: bool = False
     origin: Fraction = Fraction(0)
+    overwrite: bool = False
 
     def write(self) -> None:
         """Put it on the disk, whole; raises SinkError."""
@@ -69,6 +71,7 @@ class Journal:
             "begins": self.begins,
             "complete": self.complete,
             "origin": str(self.origin),
+            "overwrite": self.overwrite,
         }
         written_whole(self.path, json.dumps(content, indent=1))
 
@@ -101,7 +104,7 @@ def read_journal(path: Path) -> Journal | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         facts, begins, complete = content["facts"], content["begins"], content["complete"]
-        origin = Fraction(content["origin"])
+        origin, overwrite = Fraction(content["origin"]), content.get("overwrite", False)
         whole = isinstance(facts, dict) and isinstance(begins, list) and begins[:1] == [0]
         if not whole or any(type(begin) is not int for begin in begins):
             raise ValueError("not a journal")
@@ -111,7 +114,7 @@ def read_journal(path: Path) -> Journal | None:
         raise UsageError(
             f"{path}: is not a journal of RustVid, or is damaged; start again with --overwrite"
         ) from exc
-    return Journal(path, facts, begins, bool(complete), origin)
+    return Journal(path, facts, begins, bool(complete), origin, overwrite is True)
 
 
 def check_journal(outputs: Sequence[Path], output: OutputConfig) -> None:

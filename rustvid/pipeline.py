@@ -36,7 +36,7 @@ from rustvid.outputs import Outputs
 from rustvid.preflight import paths_of, preflight
 from rustvid.report.area import area_of, enlarged, measure
 from rustvid.report.summary import Summary
-from rustvid.resume import Work, completed, work_of
+from rustvid.resume import Work, completed, permitted, work_of
 from rustvid.sampling import sampled
 from rustvid.threads import ReadAhead, WriteBehind
 from rustvid.tracking import track
@@ -79,15 +79,16 @@ def run(config: Config, progress: Progress | None = None, model: Network | None 
     (see `Summary.raise_for_error`): the parts then hold what was done until there, and a run with
     `output.resume` goes on with them.
     """
-    if done := completed(config, paths_of(config)):
+    digest = model.digest if model else None
+    if done := completed(config, paths_of(config), digest):
         return done
-    paths = preflight(config)
+    paths = preflight(permitted(config))
     if is_live(str(config.input), config.source):
         raise UsageError(f"{config.input}: is a live camera; use rustvid.watch")
     summary = Summary(input=told_of(config))
     plan = plan_for(config, model, summary)
     config = plan.applied(config)
-    work = work_of(config, paths, model.digest if model else None)
+    work = work_of(config, paths, digest)
     summary.resumed_at = work.first
     started = time.perf_counter()
     with opened(config, summary, model, begin=work.begin, plan=plan) as line:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -24,15 +24,18 @@ from rustvid.config import Config
 from rustvid.errors import SinkError, SourceError, UsageError
 from rustvid.journal import Journal, facts_of, journal_path, read_journal
 from rustvid.method.models import find
-from rustvid.preflight import Paths
+from rustvid.preflight import Paths, paths_of
 from rustvid.report.csv import KeptRow, kept_rows
 from rustvid.report.summary import Fact, Summary
+from rustvid.video import open_source
 from rustvid.video.address import is_live
 from rustvid.video.named import told_of
 from rustvid.video.photos import PHOTOS
 from rustvid.video.pieces import Piece, cuts
 from rustvid.video.sink import part_of
 from rustvid.video.source import Begin
+
+_FEW = 2  # frames that a container's own count may be wrong by
 
 
 @dataclass
@@ -116,18 +119,48 @@ def remove_pieces(paths: Paths, keep: Sequence[Path]) -> None:
             joined_part(path).unlink()
 
 
-def completed(config: Config, paths: Paths) -> Summary | None:
-    """The result, where a run before has come to its end; None where there is something to do."""
+def permitted(config: Config) -> Config:
+    """What preflight is to check: a run that goes on may replace what the run before might."""
+    paths = paths_of(config)
+    if not config.output.resume or not paths.all or is_live(str(config.input), config.source):
+        return config
+    before = read_journal(journal_path(paths.all))
+    if before is None or not before.overwrite:
+        return config
+    return replace(config, output=replace(config.output, resume=False, overwrite=True))
+
+
+def completed(config: Config, paths: Paths, digest: str | None = None) -> Summary | None:
+    """The result, where a run before has come to its end; None where there is something to do.
+
+    digest: of the model, if it is loaded already. Raises UsageError where nothing says that it is
+    the result of this input.
+    """
     if not config.output.resume or not paths.all:
         return None
     if is_live(str(config.input), config.source):
         return None  # preflight has the word for it
     journal = read_journal(journal_path(paths.all))
     if journal and journal.complete:
+        _check_same(journal, _journal_of(config, paths, digest))
         name_all(Work(paths, journal))  # it was killed between two names
     elif journal or not all(path.is_file() for path in paths.all):
         return None
+    else:
+        _check_as_long(config, paths)
     return recounted(config, paths)
+
+
+def _check_as_long(config: Config, paths: Paths) -> None:
+    """Of a complete result no journal is kept: it has to have the frames of the input, about."""
+    rows = len(kept_rows(paths.csv)) if paths.csv else 0
+    with open_source(str(config.input), (1, 1), config.source) as source:
+        expected = source.info.expected_frames
+    if expected is None or abs(rows - expected) > max(_FEW, expected // 100):
+        raise UsageError(
+            f"{paths.all[0]}: exists, and is not known to be of {config.input} ({rows} frames, not "
+            f"{'known' if expected is None else expected}); choose another name or add --overwrite"
+        )
 
 
 def recounted(config: Config, paths: Paths) -> Summary:
@@ -136,7 +169,7 @@ def recounted(config: Config, paths: Paths) -> Summary:
     for row in kept_rows(paths.csv) if paths.csv else ():
         summary.count(fact_of(row))
     summary.resumed_at = summary.frames
-    summary.warnings.append("was complete already; nothing was done")
+    summary.warnings.append("was complete already, by name and length; nothing was done")
     return summary
 
 
@@ -180,11 +213,7 @@ def work_of(config: Config, paths: Paths, digest: str | None) -> Work:
         if config.output.resume:
             raise UsageError(f"{config.input}: only files can be gone on with; leave out --resume")
         return Work(paths)
-    try:
-        digest = digest or hashlib.sha256(find(config.model.name).read_bytes()).hexdigest()
-        journal = Journal(journal_path(paths.all), facts_of(config, digest))
-    except OSError as exc:
-        raise SourceError(f"{config.input}: cannot be read ({exc.strerror})") from exc
+    journal = _journal_of(config, paths, digest)
     if not config.output.resume:
         return Work(paths, journal)
     _check_possible(paths)
@@ -197,9 +226,23 @@ def work_of(config: Config, paths: Paths, digest: str | None) -> Work:
             f"{config.input}: output.hwaccel {config.output.hwaccel}: another encoder may be at "
             "hand than before, and their films do not join; start again with --overwrite"
         )
-    journal.facts["precision"] = before.facts.get("precision")  # compared when the model is there
-    before.check_same(journal)
+    _check_same(before, journal)
     return _rest(paths, before)
+
+
+def _journal_of(config: Config, paths: Paths, digest: str | None) -> Journal:
+    """Of a run that begins."""
+    try:
+        digest = digest or hashlib.sha256(find(config.model.name).read_bytes()).hexdigest()
+        facts = facts_of(config, digest)
+    except OSError as exc:
+        raise SourceError(f"{config.input}: cannot be read ({exc.strerror})") from exc
+    return Journal(journal_path(paths.all), facts, overwrite=config.output.overwrite)
+
+
+def _check_same(before: Journal, now: Journal) -> None:
+    now.facts["precision"] = before.facts.get("precision")  # compared when the model is there
+    before.check_same(now)
 
 
 def _check_possible(paths: Paths) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from fakes import OWN, ColourModel, quick
 
+from rustvid import pipeline
 from rustvid.cli import main
 from rustvid.config import Config, apply
 from rustvid.errors import Interrupted, UsageError
@@ -337,6 +338,58 @@ def test_nothing_to_go_on_with_is_a_run_from_the_start(film: Path, tmp_path: Pat
     assert names(tmp_path) == ["o.csv", "o.mp4"]
 
 
+def test_an_overwriting_run_that_was_stopped_goes_on(film: Path, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole" / "o.mp4", tmp_path / "resumed" / "o.mp4"
+    for path in (whole, out):
+        path.parent.mkdir()
+        annotate(film, path)
+    old = out.read_bytes()
+    given = ("output.overwrite=true", "render.opacity=0.9")
+    annotate(film, whole, *given)
+    assert annotate(film, out, *given, progress=stopping(45)).exit_code == 143
+    assert out.read_bytes() == old
+    both = annotate(film, out, *given, "output.resume=true", progress=stopping(70))
+    assert both.exit_code == 143 and both.resumed_at > 20
+    assert out.read_bytes() == old
+    again = annotate(film, out, "output.resume=true", "render.opacity=0.9")
+    assert again.exit_code == 0 and again.resumed_at > 40
+    assert out.read_bytes() != old
+    assert_same(whole, out, film)
+
+
+def test_the_command_line_goes_on_with_an_overwriting_run(
+    film: Path, tmp_path: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "Model", lambda *_: ColourModel())
+    out = tmp_path / "o.mp4"
+    annotate(film, out)
+    config = quick(f"output.path={out}", "output.overwrite=true")
+    assert run(replace(config, input=str(film)), stopping(45)).exit_code == 143
+    words = [str(film), "--out", str(out), "--resume", *(f"--set={one}" for one in OWN)]
+    assert main(words) == 0
+    assert "went on at frame" in capsys.readouterr().err and names(tmp_path) == ["o.csv", "o.mp4"]
+
+
+def test_what_a_stopped_run_might_not_replace_is_not_replaced(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o.mp4"
+    assert annotate(film, out, progress=stopping(45)).exit_code == 143
+    out.write_bytes(b"of somebody else")
+    with pytest.raises(UsageError, match="exists; choose another name"):
+        annotate(film, out, "output.resume=true")
+    assert out.read_bytes() == b"of somebody else"
+
+
+def test_a_result_of_another_input_is_not_taken_for_done(
+    film: Path, long_film: Path, tmp_path: Path
+) -> None:
+    annotate(film, tmp_path / "o.mp4")
+    there = (tmp_path / "o.mp4").read_bytes()
+    says = rf"o\.mp4: exists, and is not known to be of .*resume-long\.mp4 \({FRAMES} .*, not 210"
+    with pytest.raises(UsageError, match=says):
+        annotate(long_film, tmp_path / "o.mp4", "output.resume=true")
+    assert (tmp_path / "o.mp4").read_bytes() == there
+
+
 def test_what_is_complete_is_not_done_again(film: Path, tmp_path: Path) -> None:
     first = annotate(film, tmp_path / "o.mp4")
     there = (tmp_path / "o.mp4").stat().st_mtime_ns
@@ -349,7 +402,7 @@ def test_what_is_complete_is_not_done_again(film: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_killed_between_two_names_only_takes_the_other_one(
-    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    film: Path, long_film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The film has its name, the table has not."""
     rename = Path.replace
@@ -363,6 +416,8 @@ def test_a_run_killed_between_two_names_only_takes_the_other_one(
         patched.setattr(Path, "replace", failing)
         assert annotate(film, tmp_path / "o.mp4").exit_code == 5
     assert names(tmp_path) == ["o.mp4", "o.part.csv", "o.part.json"]
+    with pytest.raises(UsageError, match=r"input was .* and is "):
+        annotate(long_film, tmp_path / "o.mp4", "output.resume=true")
     assert annotate(film, tmp_path / "o.mp4", "output.resume=true").frames == FRAMES
     assert names(tmp_path) == ["o.csv", "o.mp4"]
 
