@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -102,7 +103,8 @@ def recorded(folder: Path) -> list[list[int]]:
 def test_a_clip_holds_what_lies_around_corroded_frames_and_no_more(tmp_path: Path) -> None:
     config = config_for(
         "", f"output.path={tmp_path / 'live.mp4'}", "output.clips=true", "output.before=1",
-        "output.after=1",
+        "output.after=1", f"events.path={tmp_path / 'events.jsonl'}", "events.seconds=0",
+        "events.thumbnails=false",
     )  # fmt: skip
     with Camera() as camera, Run(replace(config, input=camera.url)) as run:
         for number in (1, 2):
@@ -112,7 +114,8 @@ def test_a_clip_holds_what_lies_around_corroded_frames_and_no_more(tmp_path: Pat
             run.model.rusty.clear()
             run.until(lambda n=number: len(films(tmp_path)) == n, "a complete clip")
         run.more(2.0)
-    kept = [frame for clip in recorded(tmp_path) for frame in clip]
+    clips_of = recorded(tmp_path)
+    kept = [frame for clip in clips_of for frame in clip]
     assert len(kept) == len(set(kept)) and kept == sorted(kept)
     rust = [time for _, time, corroded in run.seen if corroded]
     for index, time, _ in run.seen:
@@ -124,7 +127,12 @@ def test_a_clip_holds_what_lies_around_corroded_frames_and_no_more(tmp_path: Pat
     assert run.summary and run.summary.exit_code == 0
     assert run.summary.frames == len(kept) == run.summary.live["recorded"] < len(run.seen)
     assert run.summary.live["clips"] == 2
-    assert len(names(tmp_path)) == 4, "two clips, two tables, nothing else"
+    assert len(names(tmp_path)) == 5, "two clips, two tables, the events, nothing else"
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    told = [(event["video"], event["frame"]) for event in map(json.loads, lines)]
+    held = {film.name: set(frames) for film, frames in zip(films(tmp_path), clips_of, strict=True)}
+    assert all(frame in held.get(video, ()) for video, frame in told), "the clip that it is in"
+    assert {video for video, _ in told} == set(held)
 
 
 def test_a_run_without_corrosion_writes_nothing(tmp_path: Path) -> None:

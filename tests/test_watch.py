@@ -372,13 +372,30 @@ def test_what_a_tracked_frame_does_not_know_ends_no_event() -> None:
     picture = result().frame.picture
     known, cut = (0.2, 0.1), (0.0, 1.0)
     for second, (area, unknown) in enumerate([known] * 4 + [cut] * 5 + [known] * 4):
-        events.see(tracked(second, area, unknown), picture, None)
-    assert events.count == len(told) == 1
+        events.see(tracked(second, area, unknown), picture)
+    assert events.count == 1
     for second in range(13, 17):  # surely clean: even with the unknown part
-        events.see(tracked(second, 0.0, 0.01), picture, None)
+        events.see(tracked(second, 0.0, 0.01), picture)
     for second in range(17, 20):
-        events.see(tracked(second, *known), picture, None)
+        events.see(tracked(second, *known), picture)
     assert events.count == 2
+
+
+def test_an_event_is_told_once_its_file_is_known() -> None:
+    told: list[str] = []
+    picture = result().frame.picture
+    with Events("gate", EventsConfig(area=1.0, seconds=1.0), told.append) as events:
+        for second in range(10):  # one begins at 1, 5 and 9
+            events.see(tracked(second, 0.2 * (second % 4 < 2), 0.0), picture)
+        assert events.count == 3 and told == []
+        events.written(Fraction(0), Path("before.mp4"))
+        assert told == []
+        events.written(Fraction(3), Path("clips/first.mp4"))
+        events.written(Fraction(6), None)
+        assert len(told) == 2
+    found = [json.loads(line) for line in told]
+    assert [event["time_s"] for event in found] == [1, 5, 9]
+    assert [event["video"] for event in found] == ["first.mp4", None, None]
 
 
 def test_the_page_plots_no_area_that_is_not_known() -> None:
@@ -408,6 +425,7 @@ def test_an_event_is_written_told_and_pictured(tmp_path: Path) -> None:
     (line,) = path.read_text().splitlines()
     event = json.loads(line)
     assert json.loads(told.read_text()) == event
+    assert event["video"] is None, "none is recorded"
     assert event["event"] == "corrosion" and event["area_pct"] > 5
     assert event["time_s"] >= 0.5 and event["utc"].endswith("Z")
     picture = cv2.imread(str(tmp_path / event["thumbnail"]))

@@ -61,6 +61,8 @@ class Clips(Recorder):
 
     A clip is of whole groups of pictures, so up to a second longer on either side than asked for.
     With `output.segment` none is longer than that: another one follows it at once.
+    Which clip a frame is in is known when its group is whole: events are told a group later, after
+    two seconds at most.
     """
 
     def __init__(self, order: Order) -> None:
@@ -185,6 +187,7 @@ class Clips(Recorder):
                 self.current, template, self._order.config, self._order.summary, self._picture
             )
         self._clip.write(group)
+        self._order.written(group.rows[-1].time, self.current.video)
 
     def _end_clip(self) -> None:
         if self._clip is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +46,9 @@ class Rule:
 
 
 class Events:
-    """Writes each event as a line of JSON and hands it to those who want it.
+    """Writes each event as a line of JSON and hands it to those who want it; a context manager.
 
+    An event is told once it is known which file its frame is in, or at the end, if it is in none.
     told: called with the line of each event; mark: of this camera, in the names of thumbnails
     """
 
@@ -57,9 +60,18 @@ class Events:
         self._mark = f"-{mark}" if mark else ""
         self._rule = Rule(config.area, config.seconds)
         self._path = Path(config.path) if config.path else None
+        self._untold: deque[tuple[Fraction, dict[str, Any]]] = deque()
 
-    def see(self, result: Measured, drawn: Picture, video: Path | None) -> None:
-        """Look at one result and its annotated picture; video: the file that it is written to."""
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What was in no file is told all the same."""
+        while self._untold:
+            self._write(self._untold.popleft()[1])
+
+    def see(self, result: Measured, drawn: Picture) -> None:
+        """Look at one result and its annotated picture: does an event begin?"""
         area = 100 * result.area.share
         if area <= self._config.area < area + 100 * result.refined.unknown_share:
             return  # tracked, and what it does not know would decide
@@ -77,10 +89,16 @@ class Events:
             "probability": result.probability and round(result.probability, 4),
             "for_s": self._config.seconds,
             "threshold_pct": self._config.area,
-            "video": video and video.name,
+            "video": None,
             "thumbnail": self._thumbnail(result, drawn),
         }
-        self._write(event)
+        self._untold.append((result.frame.time, event))
+
+    def written(self, until: Fraction, video: Path | None) -> None:
+        """All frames up to that time that were not yet, are in this file: tell their events."""
+        while self._untold and self._untold[0][0] <= until:
+            event = self._untold.popleft()[1]
+            self._write(event | {"video": video and video.name})
 
     def _write(self, event: dict[str, Any]) -> None:
         line = json.dumps(event, ensure_ascii=False)

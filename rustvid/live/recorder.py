@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
@@ -20,13 +21,17 @@ from rustvid.video.source import Source
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 Show = Callable[[Measured, Picture], None]
+Written = Callable[[Fraction, Path | None], None]
 
 
 @dataclass(frozen=True)
 class Order:
     """What to record, and where to.
 
-    show: called with each result and its annotated picture; taps: get the encoded packets too
+    show: called with each result and its annotated picture
+    written: called with a time up to which all frames are in a file, or in none, and with the video
+        that those since the last call are in
+    taps: get the encoded packets too
     """
 
     source: Source
@@ -34,6 +39,7 @@ class Order:
     paths: Paths
     summary: Summary
     show: Show
+    written: Written
     taps: Sequence[Tap] = ()
 
 

@@ -34,6 +34,7 @@ class Segments(Recorder):
             self._begin(result)
         assert self._outputs is not None
         self._outputs.write(result)
+        self._order.written(time, self.current.video)
 
     def finish(self) -> None:
         """Complete the files that are open, and give them their names."""

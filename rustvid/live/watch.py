@@ -90,13 +90,14 @@ def follow(
 
         def show(result: Measured, drawn: Picture) -> None:
             board.written(result, drawn, time.time())
-            events.see(result, drawn, recorder.current.video)
+            events.see(result, drawn)
             if written:
                 written(result, drawn)
 
         kind = Clips if config.output.clips else Segments
         taps = [stack.enter_context(tap) for tap in _taps(config)]
-        recorder: Recorder = kind(Order(line.source, config, paths, summary, show, taps))
+        order = Order(line.source, config, paths, summary, show, events.written, taps)
+        recorder: Recorder = kind(order)
         stack.enter_context(recorder)
 
         def facts() -> dict[str, int]:
@@ -105,7 +106,8 @@ def follow(
             return reduce(operator.or_, (tap.facts for tap in taps), counts)
 
         try:
-            _drive(line, recorder, board, facts, progress)
+            with events:
+                _drive(line, recorder, board, facts, progress)
         except RustVidError as exc:
             summary.error = summary.error or exc
             parts = [part_of(path) for path in recorder.current.all]
