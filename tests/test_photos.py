@@ -191,3 +191,33 @@ def test_a_resumed_run_counts_the_areas_of_photos_as_they_were(tmp_path: Path) -
     again = annotate(folder, out, "source.rate=10", "output.resume=true")
     assert again.resumed_at > 2
     assert again.mean_area == pytest.approx(whole.mean_area, abs=1e-6)
+
+
+# --- a part of them
+
+
+def test_start_and_end_cut_a_folder_of_photos_as_they_cut_a_film(tmp_path: Path) -> None:
+    folder = media.image_folder(tmp_path / "photos", count=20)
+    given = ("source.rate=10", "source.start=0.5", "source.end=1.0")
+    annotate(folder, tmp_path / "out.mp4", *given)
+    table = rows(tmp_path / "out.csv")
+    assert [row["file"] for row in table] == [f"frame_{n:04d}.jpg" for n in range(5, 10)]
+    assert [float(row["time_s"]) for row in table] == [0.5, 0.6, 0.7, 0.8, 0.9]
+    assert [row["frame"] for row in table] == list("01234")
+    frames = [media.frame_number(rgb) for rgb in media.decode_rgb(tmp_path / "out.mp4")]
+    assert frames == [5, 6, 7, 8, 9]
+    with pytest.raises(SourceError, match=r"no photo from source\.start 2\.0 s"):
+        annotate(folder, tmp_path / "none.mp4", "source.rate=10", "source.start=2")
+
+
+def test_a_part_of_the_photos_goes_on_after_a_stop(tmp_path: Path) -> None:
+    from test_resume import stopping
+
+    folder = media.image_folder(tmp_path / "photos", count=60)
+    given = ("source.rate=10", "source.start=1", "source.end=5")
+    annotate(folder, tmp_path / "whole.mp4", *given)
+    out = tmp_path / "out.mp4"
+    assert annotate(folder, out, *given, progress=stopping(30)).exit_code == 143
+    again = annotate(folder, out, *given, "output.resume=true")
+    assert again.resumed_at > 2 and again.frames == 40
+    assert rows(out.with_suffix(".csv")) == rows(tmp_path / "whole.csv")

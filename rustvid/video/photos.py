@@ -20,22 +20,31 @@ from rustvid.video.headers import is_whole, size_of_photo
 from rustvid.video.planes import rgb_of, rgb_picture
 from rustvid.video.sink import Sink
 from rustvid.video.source import Source, SourceInfo
+from rustvid.video.times import exact
 
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _UNREADABLE = "corrupt"
 
 
 class PhotoSource(Source):
-    """One photo, or a folder of them as a film of `source.rate` frames per second."""
+    """One photo, or a folder of them as a film of `source.rate` frames per second.
+
+    Raises SourceError where none can be read, or none is in the time asked for.
+    """
 
     def __init__(
         self, photos: list[Path], name: str, image_size: tuple[int, int], config: SourceConfig
     ) -> None:
         super().__init__()
-        self._photos = photos
+        rate = Fraction(config.rate).limit_denominator(1001)
+        start, end = exact(config.start) or Fraction(0), exact(config.end)
+        times = {n / rate: photo for n, photo in enumerate(photos)}
+        self._photos = [(t, p) for t, p in times.items() if t >= start and (not end or t < end)]
+        if not self._photos:
+            until = f" to source.end {config.end} s" if end else ""
+            raise SourceError(f"{name}: has no photo from source.start {float(start)} s{until}")
         self._named = Path(name).is_dir()
         self._image_size = image_size
-        rate = Fraction(config.rate).limit_denominator(1001)
         self._most = config.max_pixels
         first = self._first_readable()
         self.info = SourceInfo(
@@ -46,15 +55,15 @@ class PhotoSource(Source):
             time_base=1 / rate,
             codec=photos[0].suffix.lower().lstrip("."),
             rgb=True,
-            expected_frames=len(photos),
-            start=Fraction(0),
+            expected_frames=len(self._photos),
+            start=start,
         )
 
     def frames(self) -> Iterator[Frame]:
         """Read the photos; each is brought to the size of the first, an unreadable one is black."""
         size = (self.info.width, self.info.height)
         first = self.begin.index if self.begin else 0
-        for index, path in enumerate(self._photos[first:], first):
+        for index, (time, path) in enumerate(self._photos[first:], first):
             try:
                 photo, status = _read_photo(path, self._most)
             except SourceError as exc:  # one of many: the others are looked at all the same
@@ -69,7 +78,7 @@ class PhotoSource(Source):
                 status = "resized" if status == "ok" else status
             yield Frame(
                 index=index,
-                time=index / self.info.rate,
+                time=time,
                 duration=1 / self.info.rate,
                 picture=replace(rgb_picture(photo), full_range=True),
                 image=image.astype(np.uint8, copy=False),
@@ -84,7 +93,7 @@ class PhotoSource(Source):
     def _first_readable(self) -> NDArray[np.uint8]:
         """The photo whose size is that of the film; raises SourceError where none can be read."""
         errors = []
-        for path in self._photos:
+        for _, path in self._photos:
             try:
                 return _read_photo(path, self._most)[0]
             except SourceError as exc:
