@@ -27,6 +27,10 @@ class _End:
         self.error = error
 
 
+class _Nothing:
+    """What comes out of a queue where nothing came in time."""
+
+
 class ReadAhead(Generic[T]):
     """Iterate over `items` from a thread of their own, at most `depth` ahead of the reader.
 
@@ -82,10 +86,18 @@ class WriteBehind(Generic[T]):
 
     The first error of `write` is raised in the caller, by the next `put` or by `finish`;
     what was put after it is not written. Leaving the `with` writes what was put, then stops.
+    idle: called from that thread, too, whenever nothing was put for `patience` seconds
     """
 
-    def __init__(self, write: Callable[[T], None], depth: int, name: str) -> None:
-        self._write = write
+    def __init__(
+        self,
+        write: Callable[[T], None],
+        depth: int,
+        name: str,
+        idle: Callable[[], None] = lambda: None,
+        patience: float | None = None,
+    ) -> None:
+        self._write, self._idle, self._patience = write, idle, patience
         self._queue: queue.Queue[T | _End] = queue.Queue(depth)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._drain, name=name, daemon=True)
@@ -124,13 +136,19 @@ class WriteBehind(Generic[T]):
 
     def _drain(self) -> None:
         failed = False
-        while not isinstance(item := self._queue.get(), _End):
+        while not isinstance(item := self._next(), _End):
             if failed:
                 continue
             try:
-                self._write(item)
+                self._idle() if isinstance(item, _Nothing) else self._write(item)
             except BaseException as exc:  # noqa: BLE001 - it is raised again in the caller
                 self._error, failed = exc, True
+
+    def _next(self) -> T | _End | _Nothing:
+        try:
+            return self._queue.get(timeout=self._patience)
+        except queue.Empty:
+            return _Nothing()
 
 
 class Newest(Generic[T]):

@@ -25,11 +25,12 @@ from rustvid.config import Config
 from rustvid.errors import UsageError
 from rustvid.frames import Measured
 from rustvid.live import clips
+from rustvid.live import watch as live_watch
 from rustvid.live.watch import watch
 from rustvid.method.classify import Answer
 from rustvid.preflight import preflight
 from rustvid.report.summary import Summary
-from rustvid.video import accelerators
+from rustvid.video import accelerators, muxed
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -133,6 +134,26 @@ def test_a_clip_holds_what_lies_around_corroded_frames_and_no_more(tmp_path: Pat
     held = {film.name: set(frames) for film, frames in zip(films(tmp_path), clips_of, strict=True)}
     assert all(frame in held.get(video, ()) for video, frame in told), "the clip that it is in"
     assert {video for video, _ in told} == set(held)
+
+
+def test_an_event_does_not_wait_for_a_camera_that_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its group is not whole then, and may not be for hours."""
+    monkeypatch.setattr(live_watch, "_AWAY", 0.5)
+    monkeypatch.setattr(muxed, "GROUP_SECONDS", 3600)
+    path = tmp_path / "events.jsonl"
+    config = config_for(
+        "", f"output.path={tmp_path / 'live.mp4'}", "output.clips=true", f"events.path={path}",
+        "events.seconds=0",
+    )  # fmt: skip
+    with Camera() as camera, Run(replace(config, input=camera.url)) as run:
+        run.model.rusty.set()
+        run.until(lambda: any(corroded for _, _, corroded in run.seen), "corrosion")
+        camera.kill()
+        run.until(path.exists, "the event")
+    event = json.loads(path.read_text().splitlines()[0])
+    assert event["video"] is None and (tmp_path / event["thumbnail"]).exists()
 
 
 def test_a_run_without_corrosion_writes_nothing(tmp_path: Path) -> None:

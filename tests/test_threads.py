@@ -180,3 +180,27 @@ def fails_at(bad: int) -> Callable[[int], None]:
             raise Broken(f"item {item}")
 
     return write
+
+
+def test_a_writer_that_gets_nothing_for_a_while_is_idle() -> None:
+    written: list[int] = []
+    idled = threading.Event()
+    with WriteBehind(written.append, 3, "writer", idled.set, 0.01) as behind:
+        behind.put(1)
+        assert idled.wait(60)
+        behind.put(2)
+        behind.finish()
+    assert written == [1, 2]
+
+
+def test_an_error_of_a_writer_that_is_idle_is_raised_in_the_caller() -> None:
+    idled = threading.Event()
+
+    def fail() -> None:
+        idled.set()
+        raise Broken("while idle")
+
+    with WriteBehind(lambda item: None, 1, "writer", fail, 0.01) as behind:
+        assert idled.wait(60)
+        with pytest.raises(Broken, match="while idle"):
+            behind.finish()

@@ -61,8 +61,8 @@ class Clips(Recorder):
 
     A clip is of whole groups of pictures, so up to a second longer on either side than asked for.
     With `output.segment` none is longer than that: another one follows it at once.
-    Which clip a frame is in is known when its group is whole: events are told a group later, after
-    two seconds at most.
+    Which clip a frame is in is known when its group is whole: an event is told a group later, after
+    two seconds at most while the camera plays.
     """
 
     def __init__(self, order: Order) -> None:

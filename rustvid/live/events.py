@@ -48,7 +48,8 @@ class Rule:
 class Events:
     """Writes each event as a line of JSON and hands it to those who want it; a context manager.
 
-    An event is told once it is known which file its frame is in, or at the end, if it is in none.
+    An event is told once it is known which file its frame is in. Where that is not known in time
+    (the camera has gone meanwhile), or the frame is in none, it is told without.
     told: called with the line of each event; mark: of this camera, in the names of thumbnails
     """
 
@@ -66,7 +67,10 @@ class Events:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """What was in no file is told all the same."""
+        self.tell_all()
+
+    def tell_all(self) -> None:
+        """Wait no longer for a file to be known."""
         while self._untold:
             self._write(self._untold.popleft()[1])
 

@@ -36,6 +36,7 @@ from rustvid.video.sink import part_of
 
 Written = Callable[[Measured, Picture], None]
 
+_AWAY = 4.0  # seconds without a result, after which nothing waits for the next one
 _BEHIND = 2  # results that wait for the encoder: more would be delay
 
 
@@ -107,7 +108,7 @@ def follow(
 
         try:
             with events:
-                _drive(line, recorder, board, facts, progress)
+                _drive(line, recorder, board, facts, progress, events.tell_all)
         except RustVidError as exc:
             summary.error = summary.error or exc
             parts = [part_of(path) for path in recorder.current.all]
@@ -123,11 +124,12 @@ def _drive(
     board: Board,
     facts: Callable[[], dict[str, int]],
     progress: Callable[[Board], None] | None,
+    idle: Callable[[], None],
 ) -> None:
-    """Drive the line until the camera ends; then complete the files."""
+    """Drive the line until the camera ends; then complete the files. idle: for when it is away"""
     source = line.source
     assert isinstance(source, LiveSource)
-    with WriteBehind(recorder.write, _BEHIND, "rustvid-encode") as writer:
+    with WriteBehind(recorder.write, _BEHIND, "rustvid-encode", idle, _AWAY) as writer:
 
         def look() -> tuple[str, str, dict[str, int], dict[str, int]]:
             health = source.health
