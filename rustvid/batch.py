@@ -26,6 +26,7 @@ from rustvid.method.classify import Network
 from rustvid.method.models import find
 from rustvid.pipeline import Progress, loaded, run
 from rustvid.preflight import Paths, paths_of
+from rustvid.redact import redacted
 from rustvid.report.csv import read_table, write_table
 from rustvid.report.summary import SOME_FRAMES_FAILED, Summary
 from rustvid.resume import recounted
@@ -53,10 +54,16 @@ Row = tuple[str, ...]  # of COLUMNS
 
 @dataclass(frozen=True)
 class Job:
-    """One file and where its result goes."""
+    """One file and where its result goes; `error`: why there can be none, known beforehand."""
 
     input: Path
     output: Path
+    error: RustVidError | None = None
+
+    @property
+    def place(self) -> Path:
+        """What its row of the table is known by."""
+        return self.input if self.error else self.output.resolve()
 
 
 def jobs_of(
@@ -66,16 +73,23 @@ def jobs_of(
 
     A folder means every video and photo in it and below. Results lie as the inputs do below the
     folder that was named. What a pattern or a folder means of the folder of results itself is left
-    out, for it may be such a result. Raises SourceError where a name means nothing, and UsageError
-    where a result would be written over an input.
+    out, for it may be such a result. A name that means nothing is a job with an error, but
+    SourceError where none means anything. Raises UsageError where a result would be written over an
+    input.
 
     tell: called with a line about what is left out
     """
     folder = Path(config.output.folder or ".")
     found: dict[Path, Path] = {}  # input → where below the folder of results
     inside: list[Path] = []
+    errors: dict[Path, RustVidError] = {}
     for name in names:
-        for path, below in meant(name, VIDEOS | PHOTOS):
+        try:
+            pairs = _files(name)
+        except SourceError as exc:
+            nothing = Path(redacted(name))
+            errors[nothing], pairs = exc, [(nothing, Path(nothing.name))]
+        for path, below in pairs:
             if path != Path(name) and folder.resolve() in path.resolve().parents:
                 inside.append(path)
             else:
@@ -85,17 +99,26 @@ def jobs_of(
         if not found:
             raise UsageError(f"{line}; choose another --out-dir, or name files one by one")
         tell(line)
-    if not found:
-        raise SourceError(f"{', '.join(names)}: no videos or photos there; check the path")
-    jobs = _with_outputs(found, folder, config)
+    if len(errors) == len(found):
+        raise next(iter(errors.values()))
+    jobs = [
+        replace(job, error=errors.get(job.input)) for job in _with_outputs(found, folder, config)
+    ]
     inputs = {path.resolve() for path in found}
     for job in jobs:
-        if job.output.resolve() in inputs:
+        if not job.error and job.output.resolve() in inputs:
             raise UsageError(
                 f"{job.output}: the result of {job.input} would be written over an input; choose "
                 "another --out-dir"
             )
     return jobs
+
+
+def _files(name: str) -> list[tuple[Path, Path]]:
+    """What a name means, at least one; see `meant`."""
+    if pairs := meant(name, VIDEOS | PHOTOS):
+        return pairs
+    raise SourceError(f"{name}: no videos or photos there; check the path")
 
 
 def _counted(files: Sequence[Path]) -> str:
@@ -139,11 +162,13 @@ def run_all(
     settings.write()
     summaries: list[Summary] = []
     for job in jobs:
-        place, before = job.output.resolve(), None
+        before = None
         try:
+            if job.error:
+                raise job.error
             job.output.parent.mkdir(parents=True, exist_ok=True)
             one = _alone(config, job)
-            before = _complete_before(one, rows.get(place))
+            before = _complete_before(one, rows.get(job.place))
             summary = before or run(one, progress(job), model)
         except (ModelError, Interrupted):
             raise
@@ -155,7 +180,7 @@ def run_all(
         summaries.append(summary)
         done(job, summary)
         if not before:
-            rows[place] = _row(job, summary)
+            rows[job.place] = _row(job, summary)
         write_table(folder / TABLE, COLUMNS, rows.values())
         if isinstance(summary.error, Interrupted):
             break
@@ -230,7 +255,7 @@ def _rows_that_stay(config: Config, jobs: Sequence[Job], settings: Journal) -> d
     may not touch, or put results of two configurations in one table.
     """
     overwrite, resume = config.output.overwrite, config.output.resume
-    there = [job for job in jobs if _is_there(paths_of(_alone(config, job)))]
+    there = [job for job in jobs if not job.error and _is_there(paths_of(_alone(config, job)))]
     if there and not (overwrite or resume):
         more = f", and {len(there) - 1} more results" if there[1:] else ""
         raise UsageError(
@@ -243,7 +268,7 @@ def _rows_that_stay(config: Config, jobs: Sequence[Job], settings: Journal) -> d
         return rows
     if before and resume:
         before.check_same(settings)
-    replaced = {job.output.resolve() for job in jobs} if overwrite else set()
+    replaced = {job.place for job in jobs} if overwrite else set()
     results = [place for place, row in rows.items() if row[_OUTPUT]]
     if left := [place for place in results if place not in replaced]:
         raise UsageError(
@@ -309,4 +334,5 @@ def _complete_before(config: Config, row: Row | None) -> Summary | None:
 def _row(job: Job, summary: Summary) -> Row:
     facts = summary.as_dict()
     own = {"input": str(job.input), "output": str(job.output) if summary.outputs else ""}
-    return tuple(str({**facts, **own}[column]) for column in COLUMNS)
+    cells = ({**facts, **own}[column] for column in COLUMNS)
+    return tuple("" if cell is None else str(cell) for cell in cells)

@@ -407,7 +407,8 @@ def _run_all(options: argparse.Namespace, config: Config) -> int:
 
         def done(job: batch.Job, summary: Summary) -> None:
             bars.close()
-            state = f"rustvid: {summary.error}" if summary.error else f"wrote {job.output}"
+            said = "complete already" if summary.was_complete else "wrote"
+            state = f"rustvid: {summary.error}" if summary.error else f"{said} {job.output}"
             if summary.error or not options.quiet:
                 _tell(state)
 

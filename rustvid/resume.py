@@ -165,7 +165,7 @@ def _check_as_long(config: Config, paths: Paths) -> None:
 
 def recounted(config: Config, paths: Paths) -> Summary:
     """The result of a run that was complete before, by its table."""
-    summary = Summary(input=told_of(config), outputs=paths.all)
+    summary = Summary(input=told_of(config), outputs=paths.all, was_complete=True)
     for row in kept_rows(paths.csv) if paths.csv else ():
         summary.count(fact_of(row))
     summary.resumed_at = summary.frames

@@ -147,6 +147,38 @@ def test_what_is_hidden_in_a_folder_is_no_input(flight: Path, tmp_path: Path) ->
     assert [job.input.name for job in jobs] == ["a.mp4", "b.mp4", "c.mkv"]
 
 
+def test_a_name_that_means_nothing_stops_no_other(
+    flight: Path, tmp_path: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "Model", lambda *_: ColourModel())
+    (flight / "empty").mkdir()
+    results, given = tmp_path / "r", [f"--set={assignment}" for assignment in OWN]
+    words = [str(flight / name) for name in ("a.mp4", "gone.mp4", "z*.mkv", "empty")]
+    assert main([*words, "--out-dir", str(results), *given]) == 6
+    told = capsys.readouterr().err
+    assert "4 files, 3 failed" in told and "empty: no videos or photos there" in told
+    assert [row["exit_code"] for row in table(results)] == ["0", "3", "3", "3"]
+    assert "no such file" in table(results)[1]["exit_reason"]
+    assert main([words[1], words[2], "--out-dir", str(tmp_path / "s"), *given]) == 3
+    assert not (tmp_path / "s").exists()
+    (flight / "a.mp4").unlink()  # its result stays, and the line of it
+    words = [words[0], str(flight / "low")]
+    assert main([*words, "--out-dir", str(results), "--resume", *given]) == 6
+    assert [row["exit_code"] for row in table(results)] == ["0", "3", "3", "3", "3", "0"]
+
+
+def test_of_what_was_complete_nothing_is_said_to_be_written(
+    flight: Path, tmp_path: Path, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "Model", lambda *_: ColourModel())
+    given = [f"--set={assignment}" for assignment in OWN]
+    words = [str(flight / "a.mp4"), "--out-dir", str(tmp_path / "r"), "--resume", *given]
+    assert main(words) == 0 and "wrote " in capsys.readouterr().err
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert f"complete already {tmp_path / 'r' / 'a.mp4'}" in told and "wrote " not in told
+
+
 def test_photos_give_photos_each_with_a_line(flight: Path, tmp_path: Path) -> None:
     for name in ("low/IMG_10.JPG", "low/IMG_2.png"):
         media.photo(flight / name)

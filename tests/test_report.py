@@ -322,6 +322,22 @@ def test_the_lines_tell_a_person_the_same() -> None:
         assert fact in told
 
 
+def test_where_nothing_is_corroded_there_is_no_time_of_a_peak() -> None:
+    summary = summary_of([result(time=Fraction(8))])
+    assert summary.lines()[1] == "corroded area: mean 0.00 %, peak 0.00 %"
+    assert summary.as_dict()["peak_time_s"] is None
+
+
+def test_of_a_run_that_had_nothing_to_do_no_work_is_told() -> None:
+    summary = summary_of([result(0.5, time=Fraction(61))])
+    summary.outputs, summary.resumed_at, summary.was_complete = [Path("out.mp4")], 1, True
+    told = "\n".join(summary.lines())
+    assert "peak 50.00 % at 00:01:01.000" in told
+    for word in ("wrote", "busy", "per second", "went on"):
+        assert word not in told
+    assert summary.as_dict()["outputs"] == ["out.mp4"]
+
+
 # --- words in the picture
 
 

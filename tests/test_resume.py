@@ -398,6 +398,7 @@ def test_what_is_complete_is_not_done_again(film: Path, tmp_path: Path) -> None:
     assert (again.corroded, again.analysed) == (first.corroded, first.analysed)
     assert again.mean_area == pytest.approx(first.mean_area, abs=1e-6)
     assert "complete already" in again.warnings[0]
+    assert "wrote" not in "\n".join(again.lines()) and again.outputs[0] == tmp_path / "o.mp4"
     assert (tmp_path / "o.mp4").stat().st_mtime_ns == there
 
 

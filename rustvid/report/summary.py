@@ -58,6 +58,7 @@ class Summary:
     peak_time: float = 0.0
     elapsed: float = 0.0
     resumed_at: int = 0  # frames that an earlier run had done
+    was_complete: bool = False  # an earlier run had done all, this one nothing
     statuses: Counter[str] = field(default_factory=Counter)
     flags: Counter[str] = field(default_factory=Counter)  # frames with each failure mode
     least_confidence: float | None = None
@@ -124,14 +125,18 @@ class Summary:
     def lines(self) -> list[str]:
         """The summary as a person reads it."""
         share = 100 * self.corroded / self.measured if self.measured else 0.0
+        peak = f"peak {100 * self.peak_area:.2f} %"
         found = [
             f"{self.frames} frames, {self.corroded} with corrosion ({share:.1f} %)",
-            f"corroded area: mean {100 * self.mean_area:.2f} %, "
-            f"peak {100 * self.peak_area:.2f} % at {clock(self.peak_time)}",
-            f"{self.elapsed:.1f} s, {self.frames_per_second:.1f} frames per second, "
-            f"{self.analysed} analysed",
-            f"busy: {self._shares()}",
+            f"corroded area: mean {100 * self.mean_area:.2f} %, {peak}"
+            + (f" at {clock(self.peak_time)}" if self.corroded else ""),
         ]
+        if not self.was_complete:
+            found.append(
+                f"{self.elapsed:.1f} s, {self.frames_per_second:.1f} frames per second, "
+                f"{self.analysed} analysed"
+            )
+            found += [f"busy: {self._shares()}"] if self.stages else []
         if self.least_confidence is not None:
             at = f"{self.least_confidence:.2f} at {clock(self.least_confident_time)}"
             flags = ", ".join(f"{count} {name}" for name, count in self.flags.most_common())
@@ -145,7 +150,7 @@ class Summary:
             found.append(
                 f"latency: median {self.latency_median:.2f} s, 99 % {self.latency_p99:.2f} s"
             )
-        if self.resumed_at:
+        if self.resumed_at and not self.was_complete:
             found.append(f"went on at frame {self.resumed_at}")
         odd = {name: count for name, count in self.statuses.items() if name != "ok"}
         if odd:
@@ -154,6 +159,8 @@ class Summary:
             found.append(f"first failure: {self.first_failure}")
         if self.worker_restarts:
             found.append(f"{self.worker_restarts} worker processes died and were replaced")
+        if self.was_complete:
+            return found
         shown = self.outputs[-_SHOWN:]
         if len(shown) < len(self.outputs):
             found.append(f"wrote {len(self.outputs)} files, the last:")
@@ -171,7 +178,7 @@ class Summary:
             "corroded_frames": self.corroded,
             "mean_area_pct": round(100 * self.mean_area, 4),
             "peak_area_pct": round(100 * self.peak_area, 4),
-            "peak_time_s": round(self.peak_time, 6),
+            "peak_time_s": round(self.peak_time, 6) if self.corroded else None,
             "statuses": dict(self.statuses),
             "flags": dict(self.flags),
             "least_confidence": _rounded(self.least_confidence),
