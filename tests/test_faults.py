@@ -43,7 +43,7 @@ from rustvid.errors import (
 from rustvid.frames import Measured
 from rustvid.pipeline import process, run
 from rustvid.progress import Signals
-from rustvid.report.csv import COLUMNS, CsvReport
+from rustvid.report.csv import COLUMNS, PHOTO_COLUMNS, CsvReport
 from rustvid.report.summary import Summary
 from rustvid.video.muxed import VideoSink
 
@@ -80,7 +80,8 @@ def rows(path: Path) -> list[dict[str, str]]:
     text = path.read_text(encoding="utf-8")
     assert text.endswith("\n")
     table = list(csv.DictReader(text.splitlines()))
-    assert all(len(row) == len(COLUMNS) and None not in row.values() for row in table)
+    columns = PHOTO_COLUMNS if table and "file" in table[0] else COLUMNS
+    assert all(len(row) == len(columns) and None not in row.values() for row in table)
     assert [int(row["frame"]) for row in table] == list(range(len(table)))
     return table
 

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from fakes import ColourModel, quick
 
+from rustvid import outputs
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
-from rustvid.frames import Window
+from rustvid.frames import Picture, Window
 from rustvid.pipeline import run
 from rustvid.report.csv import COLUMNS, kept_rows
 from rustvid.report.summary import Summary
@@ -55,6 +56,22 @@ def test_a_photo_that_cannot_be_read_is_not_called_clean(bad: int, tmp_path: Pat
     assert summary.mean_area == pytest.approx(whole.mean_area, rel=0.05)
     assert summary.lines()[0] == "4 frames, 3 with corrosion (100.0 %)"
     assert f"frame_{bad:04d}.jpg: cannot be read" in "\n".join(summary.warnings)
+
+
+def test_the_frame_of_a_photo_that_cannot_be_read_shows_no_area(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = []
+
+    def render(picture: Picture, mask: Any, evidence: Any, text: str, *rest: Any) -> Picture:
+        texts.append(text)
+        return picture
+
+    monkeypatch.setattr(outputs, "render", render)
+    folder = media.image_folder(tmp_path / "photos", count=2)
+    media.text_file(folder / "frame_0001.jpg")
+    annotate(folder, tmp_path / "out.mp4")
+    assert "rust" in texts[0] and texts[1] == "corrupt"
 
 
 def test_the_look_at_what_cannot_be_read_goes_to_the_next_photo(tmp_path: Path) -> None:
