@@ -257,6 +257,25 @@ def test_a_students_evidence_snaps_to_the_edge_of_the_painted_patch(engine: Any)
     assert before < 0.85 and after > 0.93
 
 
+@pytest.mark.parametrize("engine", ["densecrf", "fast"])
+def test_a_touch_of_the_crf_takes_place_where_the_evidence_lies(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+
+    def spy(picture: Array, energy: Array, *_: Any) -> Array:
+        shapes.append((picture.shape, energy.shape))
+        return np.ones(picture.shape[:2], np.uint8)
+
+    monkeypatch.setattr(package, "crf" if engine == "densecrf" else "fast_crf", spy)
+    picture, patch = scene()
+    heat = blurry(patch, side=32)[:24]
+    config = RefineConfig(method="student-crf", size=96, level=0.2, engine=engine)
+    assert refine(picture, heat, config).all()
+    assert shapes == [((24, 32, 3), (2, 24 * 32))]
+    assert not refine(picture, np.zeros((24, 32), np.float32), config).any() and len(shapes) == 1
+
+
 def test_the_level_of_a_student_is_where_the_crf_has_no_opinion() -> None:
     evidence = np.array([[0.0, 0.3, 0.6, 1.0]], np.float32)
     sound, corroded = energy_of(evidence, 0.3)
