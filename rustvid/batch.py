@@ -157,7 +157,10 @@ def run_all(
     folder = Path(config.output.folder or ".")
     settings = _settings(config, folder, model)
     _make(folder)
-    rows = _rows_that_stay(config, jobs, settings)
+    earlier = _read(settings.path, config.output.overwrite)
+    rows = _rows_that_stay(config, jobs, settings, earlier)
+    if config.output.resume and earlier:  # what that run might replace and has not reached
+        settings.overwrite = earlier.overwrite
     model = model or loaded(config)
     settings.write()
     summaries: list[Summary] = []
@@ -168,6 +171,8 @@ def run_all(
                 raise job.error
             job.output.parent.mkdir(parents=True, exist_ok=True)
             one = _alone(config, job)
+            if settings.overwrite and job.place not in rows:
+                one = _replacing(one)
             before = _complete_before(one, rows.get(job.place))
             summary = before or run(one, progress(job), model)
         except (ModelError, Interrupted):
@@ -183,7 +188,9 @@ def run_all(
             rows[job.place] = _row(job, summary)
         write_table(folder / TABLE, COLUMNS, rows.values())
         if isinstance(summary.error, Interrupted):
-            break
+            return summaries
+    settings.overwrite = False  # there is nothing left of what it might replace
+    settings.write()
     return summaries
 
 
@@ -238,7 +245,8 @@ def _settings(config: Config, folder: Path, model: Network | None) -> Journal:
         raise UsageError("--out-dir names every output itself; leave out --out, --csv and --mask")
     digest = model.digest if model else hashlib.sha256(find(config.model.name).read_bytes())
     told = digest if isinstance(digest, str) else digest.hexdigest()
-    return Journal(folder / SETTINGS, settings_of(config, told))
+    facts = settings_of(config, told)
+    return Journal(folder / SETTINGS, facts, overwrite=config.output.overwrite)
 
 
 def _make(folder: Path) -> None:
@@ -248,9 +256,19 @@ def _make(folder: Path) -> None:
         raise SinkError(f"{folder}: cannot be made ({exc.strerror}); choose another") from exc
 
 
-def _rows_that_stay(config: Config, jobs: Sequence[Job], settings: Journal) -> dict[Path, Row]:
+def _replacing(config: Config) -> Config:
+    """From the start, in place of what is there, unless a run was broken off in the middle."""
+    if journal_path(paths_of(config).all).exists():
+        return config
+    return replace(config, output=replace(config.output, resume=False, overwrite=True))
+
+
+def _rows_that_stay(
+    config: Config, jobs: Sequence[Job], settings: Journal, before: Journal | None
+) -> dict[Path, Row]:
     """The rows of the table so far, each by its result, or by its input if it has none.
 
+    before: the settings of the results that are there
     Raises UsageError, before anything is written, where this run would write over results that it
     may not touch, or put results of two configurations in one table.
     """
@@ -262,21 +280,20 @@ def _rows_that_stay(config: Config, jobs: Sequence[Job], settings: Journal) -> d
             f"{there[0].output}: exists{more}; add --resume to leave out what is complete, "
             "--overwrite to do all again, or choose another --out-dir"
         )
+    replaced = {job.place for job in jobs} if overwrite else set()
     rows = _rows(settings.path.parent, jobs)
-    before = _read(settings.path, overwrite)
+    rows = {place: row for place, row in rows.items() if place not in replaced}
     if before and before.facts == settings.facts:
         return rows
     if before and resume:
         before.check_same(settings)
-    replaced = {job.place for job in jobs} if overwrite else set()
-    results = [place for place, row in rows.items() if row[_OUTPUT]]
-    if left := [place for place in results if place not in replaced]:
+    if left := [place for place, row in rows.items() if row[_OUTPUT]]:
         raise UsageError(
             f"{settings.path}: is not of this run's settings, and {len(left)} results there that "
             f"it does not replace are ({left[0].name}); use the same settings, another --out-dir, "
             "or --overwrite with the inputs of all"
         )
-    return {place: row for place, row in rows.items() if not row[_OUTPUT]}
+    return rows
 
 
 def _is_there(paths: Paths) -> bool:

@@ -312,10 +312,41 @@ def test_a_folder_has_the_settings_of_all_its_results(flight: Path, tmp_path: Pa
     assert b'"render.opacity": 0.9' in (results / "settings.json").read_bytes()
     assert [row["output"] for row in table(results)] == [""]  # c.mkv is there, of other settings
     again = wanted(results, "output.resume=true", "render.opacity=0.9")
+    old = (results / "low" / "c.mkv").read_bytes()
+    run_all(again, jobs, stopping_at(11), lambda job, s: None, ColourModel())
+    assert (results / "low" / "c.mkv").read_bytes() == old
     summaries = run(again, jobs)
-    assert "exists, but is not in summary.csv" in str(summaries[-1].error)
-    new = wanted(results, "output.overwrite=true", "render.opacity=0.9")
-    assert [s.exit_code for s in run(new, jobs)] == [0, 3, 0]
+    assert [s.exit_code for s in summaries] == [0, 3, 0] and not summaries[-1].was_complete
+    assert (results / "low" / "c.mkv").read_bytes() != old
+    assert [s.was_complete for s in run(again, jobs)] == [True, False, True]
+
+
+def test_an_overwriting_run_that_was_broken_off_goes_on_with_all(
+    flight: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    config = wanted(results, "output.overwrite=true")
+    jobs = jobs_of([str(flight / "a.mp4"), str(flight / "low")], config)
+    run(config, jobs)
+    run_all(config, jobs, stopping_at(5), lambda job, s: None, ColourModel())
+    summaries = run(wanted(results, "output.resume=true"), jobs)
+    assert [s.exit_code for s in summaries] == [0, 0]
+    assert not any(s.was_complete for s in summaries)
+
+
+def test_a_result_that_the_table_does_not_know_is_not_called_complete(
+    flight: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    for given in ((), ("output.overwrite=true",)):
+        config = wanted(results, *given)
+        run(config, jobs_of([str(flight / "a.mp4")], config))
+    for name in ("c.mkv", "c.csv"):
+        (results / name).write_bytes(b"of somebody else")
+    again = wanted(results, "output.resume=true")
+    summaries = run(again, jobs_of([str(flight / "low")], again))
+    assert "exists, but is not in summary.csv" in str(summaries[0].error)
+    assert (results / "c.mkv").read_bytes() == b"of somebody else"
 
 
 def test_a_film_that_was_cut_short_is_called_so_again(flight: Path, tmp_path: Path) -> None:
