@@ -84,10 +84,18 @@ class SourceConfig:
         False, "live: let the camera wait rather than drop frames when they come too fast"
     )
     open_timeout: float = option(
-        10.0, "live: seconds that a connection may take", low=0.1, high=600, kind="duration"
+        10.0,
+        "of an address: seconds that a connection may take",
+        low=0.1,
+        high=600,
+        kind="duration",
     )
     read_timeout: float = option(
-        5.0, "live: seconds without a packet: drop", low=0.1, high=600, kind="duration"
+        5.0,
+        "of an address: seconds without a packet; then a camera is called anew, a film ends",
+        low=0.1,
+        high=600,
+        kind="duration",
     )
     retry_first: float = option(
         0.5, "live: seconds before the first new try; then twice as long", low=0.01, high=600
