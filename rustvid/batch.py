@@ -162,6 +162,7 @@ def run_all(
     if config.output.resume and earlier:  # what that run might replace and has not reached
         settings.overwrite = earlier.overwrite
     model = model or loaded(config)
+    write_table(folder / TABLE, COLUMNS, rows.values())  # never rows of other settings than those
     settings.write()
     summaries: list[Summary] = []
     for job in jobs:

@@ -334,6 +334,20 @@ def test_an_overwriting_run_that_was_broken_off_goes_on_with_all(
     assert not any(s.was_complete for s in summaries)
 
 
+def test_the_table_never_has_results_of_other_settings(flight: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    jobs = jobs_of([str(flight / "a.mp4")], wanted(results))
+    run(wanted(results), jobs)
+
+    def killed(job: Job) -> Progress:
+        raise KeyboardInterrupt
+
+    other = wanted(results, "output.overwrite=true", "render.opacity=0.9")
+    with pytest.raises(KeyboardInterrupt):
+        run_all(other, jobs, killed, lambda job, summary: None, ColourModel())
+    assert table(results) == []
+
+
 def test_a_result_that_the_table_does_not_know_is_not_called_complete(
     flight: Path, tmp_path: Path
 ) -> None:
