@@ -23,7 +23,7 @@ import numpy as np
 from rustvid.budget import size_pool, threads_of
 from rustvid.config import Config, OutputConfig, RefineConfig
 from rustvid.errors import OutOfMemory, RustVidError, SourceCutShort, UsageError
-from rustvid.frames import Frame, Localised, Measured, Refined, Trust
+from rustvid.frames import Frame, Localised, Measured, Refined
 from rustvid.limits import check_descriptors, check_shared_memory, disk_warnings
 from rustvid.memory import Demand, Plan, check_compiling, limit_of, plan_of, planned
 from rustvid.method.classify import Network, classify
@@ -34,7 +34,7 @@ from rustvid.method.sizes import grid_of
 from rustvid.method.trust import trust
 from rustvid.outputs import Outputs
 from rustvid.preflight import paths_of, preflight
-from rustvid.report.area import area_of, enlarged, measure
+from rustvid.report.area import measure
 from rustvid.report.summary import Summary
 from rustvid.resume import Work, completed, permitted, work_of
 from rustvid.sampling import sampled
@@ -169,7 +169,7 @@ class Line:
         localised = classify(self.frames, self.model, self.config.model.threshold)
         refined = self._refined(localised)
         for result in track(refined, ahead=not self.live):
-            yield measured(result, trust(result, self.config.refine))
+            yield measure(result, trust(result, self.config.refine))
 
     def _refined(self, localised: Iterable[Localised]) -> Iterator[Refined | Localised]:
         for outcome in self.pool.map(map(_task, localised)):
@@ -343,17 +343,6 @@ def refined_from(outcome: Outcome[Localised], size: int) -> Refined | Localised:
     failed = outcome.error or not localised.frame.readable
     empty = np.zeros((size, size), np.uint8)
     return Refined(localised, empty, mask_from="failed" if failed else "analysed")
-
-
-def measured(refined: Refined, found: Trust | None) -> Measured:
-    """The mask at the size of the source, and its area: of the frame's own part of the picture."""
-    window = refined.frame.window
-    if window is None:
-        return measure(refined, found)
-    own = enlarged(refined.working_mask, (window.height, window.width))
-    mask = np.zeros(refined.frame.picture.upright_shape, np.uint8)
-    window.of(mask)[:] = own
-    return Measured(refined, mask, area_of(own), found)
 
 
 def _task(localised: Localised) -> Task[Localised]:

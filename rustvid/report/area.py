@@ -11,9 +11,16 @@ from rustvid.outlines import outlines, size
 
 
 def measure(refined: Refined, trust: Trust | None = None) -> Measured:
-    """Enlarge the mask to the source's own pixels and measure it there."""
-    mask = enlarged(refined.working_mask, refined.frame.picture.upright_shape)
-    return Measured(refined, mask, area_of(mask), trust)
+    """Enlarge the mask to the source's own pixels and measure it there: in the frame's window, where
+    black lies around it, the area is a share of that."""
+    shape, window = refined.frame.picture.upright_shape, refined.frame.window
+    if window is None:
+        mask = enlarged(refined.working_mask, shape)
+        return Measured(refined, mask, area_of(mask), trust)
+    own = enlarged(refined.working_mask, (window.height, window.width))
+    mask = np.zeros(shape, np.uint8)
+    window.of(mask)[:] = own
+    return Measured(refined, mask, area_of(own), trust)
 
 
 def enlarged(mask: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
