@@ -11,8 +11,8 @@ from rustvid.outlines import outlines, size
 
 
 def measure(refined: Refined, trust: Trust | None = None) -> Measured:
-    """Enlarge the mask to the source's own pixels and measure it there: in the frame's window, where
-    black lies around it, the area is a share of that."""
+    """Enlarge the mask to the source's own pixels and measure it there; the area is a share of the
+    frame's window, where black lies around it."""
     shape, window = refined.frame.picture.upright_shape, refined.frame.window
     if window is None:
         mask = enlarged(refined.working_mask, shape)
