@@ -1,4 +1,4 @@
-"""What libraries write to stderr while they load, kept from the people who read it."""
+"""What libraries write to stderr, kept from the people who read it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def ask_for_quiet() -> None:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Nothing reaches stderr, where quiet was asked for: for the moments of loading only.
+    """Nothing reaches stderr, where quiet was asked for: for moments only, while a library loads or
+    decodes what is known to be damaged.
 
     TensorFlow and LiteRT write some lines before any of their settings is read: only the file
     descriptor itself stops those.

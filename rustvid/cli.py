@@ -312,9 +312,10 @@ def _run(options: argparse.Namespace) -> int:
     elsewhere = config.status.address or config.output.republish
     if not (any(wanted) or elsewhere or options.json):
         raise UsageError("nothing to write: add --out annotated.mp4 (or --csv, --mask, --json)")
-    from rustvid.preflight import paths_of, preflight
-    from rustvid.resume import completed, permitted
-    from rustvid.video.address import is_live
+    with _library_chatter(options.verbose):
+        from rustvid.preflight import paths_of, preflight
+        from rustvid.resume import completed, permitted
+        from rustvid.video.address import is_live
 
     if done := completed(config, paths_of(config)):
         _report(done, config, options)

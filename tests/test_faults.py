@@ -297,6 +297,7 @@ def test_a_configuration_that_cannot_be_understood_ends_with_2(
         (["--out", "o.webm"], 2, ".webm cannot hold h264; set output.codec to av1 or vp9"),
         (["--mask", "masks.jpg"], 2, "unknown kind of output '.jpg'"),
         (["--out", "o.mp4", "--set", "output.preset=quick"], 2, "output.preset must be one of"),
+        (["--out", "o.mp4", "--set", "output.crf=60"], 2, "output.crf must be at most 51 for h264"),
         (["--out", "nowhere/o.mp4"], 5, "nowhere: no such folder for o.mp4; create it first"),
         (["--out", "in.mp4/o.mp4"], 5, "in.mp4: no such folder for o.mp4; create it first"),
         (["--out", "/proc/o.mp4"], 5, "/proc: cannot be written"),

@@ -12,9 +12,10 @@ import cv2
 import media
 import numpy as np
 import pytest
-from fakes import ColourModel, quick
+from fakes import OWN, ColourModel, quick
 
-from rustvid import outputs
+from rustvid import outputs, pipeline
+from rustvid.cli import main
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
 from rustvid.frames import Picture, Window
@@ -37,6 +38,17 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 # --- what cannot be read
+
+
+def test_of_a_cut_photo_one_line_is_said_and_libjpeg_says_none(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "Model", lambda *_: ColourModel())
+    given = [f"--set={assignment}" for assignment in OWN]
+    cut = media.truncated(media.photo(tmp_path / "a.jpg"), 0.6)
+    assert main([str(cut), "--out", str(tmp_path / "o.png"), "--quiet", *given]) == 3
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 1 and "is cut short" in told[0]
 
 
 @pytest.mark.parametrize("bad", [0, 2])

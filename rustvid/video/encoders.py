@@ -25,6 +25,7 @@ ENCODERS = {
     "ffv1": "ffv1",
 }
 _QUALITY = {"h264": 20, "hevc": 24, "av1": 32, "vp9": 32}
+_WORST = {"h264": 51, "hevc": 51, "av1": 63, "vp9": 63}  # quality: the highest that there is
 _PRESETS = {"h264": "veryfast", "hevc": "veryfast", "av1": "10"}
 _HOLD = {  # what players read back; the others hold every codec
     "mov": ("h264", "hevc"),
@@ -62,6 +63,11 @@ def check_codec(path: Path, config: OutputConfig) -> None:
     if config.preset is not None and config.preset not in presets:
         known = f"must be one of {' '.join(presets)}" if presets else "must be null"
         raise UsageError(f"output.preset {known} for {config.codec}, received {config.preset!r}")
+    worst = _WORST.get(config.codec)
+    if config.crf is not None and worst is not None and config.crf > worst:
+        raise UsageError(
+            f"output.crf must be at most {worst} for {config.codec}, received {config.crf}"
+        )
 
 
 def encoder_options(

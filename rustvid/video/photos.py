@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rustvid.chatter import silenced
 from rustvid.config import SourceConfig
 from rustvid.errors import SinkError, SourceCutShort, SourceError, UsageError
 from rustvid.frames import Frame, Picture, Window
@@ -141,7 +142,8 @@ def _read_photo(path: Path, most: int) -> tuple[NDArray[np.uint8], str]:
         )
     whole, photo = is_whole(data), None
     ended = data if whole else data + b"\xff\xd9"  # a cut JPEG is decoded as far as it goes
-    with suppress(cv2.error):  # what has no pixels at all
+    quiet = nullcontext() if whole else silenced()  # libjpeg says what the status says
+    with suppress(cv2.error), quiet:  # what has no pixels at all
         photo = cv2.imdecode(np.frombuffer(ended, np.uint8), cv2.IMREAD_COLOR)
     if photo is None:
         raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
