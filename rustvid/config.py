@@ -214,16 +214,17 @@ class CrfConfig:
     )
 
 
+Method = Literal["auto", "advanced", "crf", "kmeans", "threshold", "student", "student-crf"]
+
+
 @dataclass(frozen=True)
 class RefineConfig:
-    method: Literal["auto", "advanced", "crf", "kmeans", "threshold", "student", "student-crf"] = (
-        option(
-            "auto",
-            "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
-            "erosion, CRF; crf: threshold, CRF; kmeans: advanced without CRF; "
-            "threshold: eq. 8-9 alone; "
-            "student: evidence above level; student-crf: the same by the CRF",
-        )
+    method: Method = option(
+        "auto",
+        "auto: student for a student, advanced for a classifier; advanced: threshold, K-means, "
+        "erosion, CRF; crf: threshold, CRF; kmeans: advanced without CRF; "
+        "threshold: eq. 8-9 alone; "
+        "student: evidence above level; student-crf: the same by the CRF",
     )
     size: int = option(572, "pictures are refined at size x size pixels", low=32, high=4096)
     iterations: int | None = option(
@@ -234,8 +235,14 @@ class RefineConfig:
         "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
     )
     level: float = option(
-        0.82,
+        0.8,
         "student: a pixel is corroded above this evidence; student-crf: it is neutral there",
+        low=0,
+        high=1,
+    )
+    crf_share: float = option(
+        0.2,
+        "student-crf: share of the CRF's two weights; a student is surer than a heat map",
         low=0,
         high=1,
     )

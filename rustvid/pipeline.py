@@ -29,7 +29,7 @@ from rustvid.memory import Demand, Plan, check_compiling, limit_of, plan_of, pla
 from rustvid.method.classify import Network, classify
 from rustvid.method.model import Model, compiles, loads_tensorflow
 from rustvid.method.models import find, kind_of_file
-from rustvid.method.refine import one_thread, refine
+from rustvid.method.refine import SETTLED, one_thread, refine
 from rustvid.method.sizes import grid_of
 from rustvid.method.trust import trust
 from rustvid.outputs import Outputs
@@ -316,7 +316,7 @@ def refinement(config: Config, model: Network | None) -> RefineConfig:
     if config.refine.method != "auto":
         return config.refine
     kind = model.kind if model else kind_of_file(find(config.model.name))
-    return replace(config.refine, method="student" if kind == "student" else "advanced")
+    return replace(config.refine, method=SETTLED[kind])
 
 
 def with_owed(chosen: Iterable[tuple[Frame, bool]]) -> Iterator[tuple[Frame, bool]]:

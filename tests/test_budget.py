@@ -29,6 +29,8 @@ from rustvid.video.muxed import VideoSink
 def test_the_plan(cores: int, student: Threads, advanced: Threads) -> None:
     assert plan(cores, "student") == student
     assert plan(cores, "advanced") == plan(cores, "crf") == advanced
+    light = replace(advanced, workers=max(1, cores // 2))
+    assert plan(cores, "student-crf") == light
 
 
 def test_workers_that_were_asked_for_are_had() -> None:

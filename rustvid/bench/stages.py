@@ -31,6 +31,7 @@ REFINEMENTS = {
     "Refine (CRF: 25)": ("classifier", ("refine.method=crf", "refine.iterations=25")),
     "Refine (advanced: 10)": ("classifier", ("refine.method=advanced", "refine.iterations=10")),
     "Refine (student)": ("student", ("refine.method=student",)),
+    "Refine (student, CRF: 10)": ("student", ("refine.method=student-crf",)),
 }
 LOOK = "Classify + Localise"
 Runs = dict[str, list[float]]

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from rustvid.config import Config, RefineConfig, as_yaml, differences
 from rustvid.errors import SinkError, UsageError
 from rustvid.method.classify import Network
 from rustvid.method.model import Model
+from rustvid.method.refine import SETTLED
 from rustvid.training import data, masks, metrics, tables
 from rustvid.training.evaluate import looks, seen
 from rustvid.training.examples import Example, ExampleSet
@@ -103,8 +103,7 @@ def tune(
     model = model or Model(config.model, config.localise)
     before = config
     if config.refine.method == "auto":
-        method: Any = "student" if model.kind == "student" else "advanced"
-        config = replace(config, refine=replace(config.refine, method=method))
+        config = replace(config, refine=replace(config.refine, method=SETTLED[model.kind]))
     looked = [
         Looked(example, seen(example.image, model), probability, evidence)
         for example, probability, evidence in looks(chosen, model, lambda e: e.image)

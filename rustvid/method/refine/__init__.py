@@ -5,21 +5,25 @@ evidence ─► enlarge ─► eq. 8–9 ─► K-means trim ─► erode ─►
                                └───────────────────────────► CRF 25    "crf"
                                └─► done                                "threshold"
          ├► above the level, without specks, done                      "student"
-         └► CRF 10, without specks, done                               "student-crf"
+         └► CRF 10, above ½, without specks, done                      "student-crf"
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rustvid.config import RefineConfig
+from rustvid.config import Method, RefineConfig
 from rustvid.method.refine import kmeans, threshold
 from rustvid.method.refine.crf import crf, energy_of, unary
 from rustvid.method.refine.fast import fast_crf
 from rustvid.method.refine.specks import without_specks
 
+# What "auto" means, by the kind of model whose evidence it is.
+SETTLED: dict[str, Method] = {"student": "student", "classifier": "advanced"}
 # The paper's "K-Means + CRF (Advanced)" and "Pure CRF"; student-crf as the former.
 ITERATIONS = {"advanced": 10, "crf": 25, "student-crf": 10}
 
@@ -67,6 +71,12 @@ def _touched_up(
     height, width = evidence.shape
     picture = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     energy = energy_of(evidence, config.level)
+    light = replace(
+        config.crf,
+        appearance_weight=config.crf_share * config.crf.appearance_weight,
+        smoothness_weight=config.crf_share * config.crf.smoothness_weight,
+    )
+    config = replace(config, crf=light)
     touched = _inferred(np.asarray(picture, np.uint8), energy, config, "student-crf")
     return touched.astype(np.float32)
 
