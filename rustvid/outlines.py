@@ -19,9 +19,15 @@ Outline = NDArray[Any]  # (n, 1, 2) int32, x and y
 def outlines(mask: NDArray[np.uint8]) -> dict[int, tuple[Outline, list[Outline]]]:
     """Every region (8-neighbours) of a mask (h, w) uint8 0 or 1, under a number of its own: the
     outline around it, and those of its holes."""
-    lines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    if not lines:
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
         return {}
+    lines, tree = cv2.findContours(
+        mask[top : top + height, left : left + width],
+        cv2.RETR_CCOMP,
+        cv2.CHAIN_APPROX_NONE,
+        offset=(left, top),
+    )
     parents = tree[0, :, 3].tolist()
     found: dict[int, tuple[Outline, list[Outline]]] = {
         number: (line, []) for number, line in enumerate(lines) if parents[number] < 0
