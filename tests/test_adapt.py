@@ -83,11 +83,11 @@ def test_a_student_learns_what_corrosion_is_at_this_plant(
 ) -> None:
     write(tmp_path / "plant", 16)
     out = tmp_path / "out"
-    words = ["adapt", str(tmp_path / "plant"), "--out", str(out), "--steps", "30"]
+    words = ["adapt", str(tmp_path / "plant"), "--out", str(out), "--steps", "60"]
     size = ["--set", "model.size=128", "--set", "model.threshold=0.0"]
     assert main([*words, *size]) == 0
     told = capsys.readouterr().out
-    assert "taught by 12 pictures in 30 steps; on 4 others pooled IoU" in told
+    assert "taught by 12 pictures in 60 steps; on 4 others pooled IoU" in told
     before, after = map(float, re.findall(r"(?:IoU|\)) (?:→ )?(0\.\d+) \(", told)[:2])
     assert after > before + 0.1 and "no gain" not in told and str(out / "adapted.npz") in told
     used = load(out / "adapted.yaml", Config())
