@@ -20,6 +20,7 @@ from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import av
 import cv2
@@ -282,14 +283,45 @@ class Process:
         self._child.send_signal(number)
 
 
-class Stills:
+class Quiet(BaseHTTPRequestHandler):
+    """Writes no log."""
+
+    def log_message(self, *arguments: object) -> None:
+        return
+
+
+class Server:
+    """A web server of this process; a context manager. gone: set when it ends."""
+
+    def __init__(
+        self, handler: type[Quiet], name: str, gone: threading.Event | None = None
+    ) -> None:
+        self._gone = gone or threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}/{name}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._gone.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Stills(Server):
     """MJPEG over HTTP: `rate` pictures a second, which have no times."""
 
     def __init__(self, rate: float) -> None:
-        self._gone = threading.Event()
-        stills = self
+        gone = threading.Event()
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
@@ -302,36 +334,13 @@ class Stills:
                         self.wfile.write(head.encode() + data + b"\r\n")
                     except OSError:
                         return
-                    if stills._gone.wait(1 / rate):
+                    if gone.wait(1 / rate):
                         return
 
-            def log_message(self, *arguments: object) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self.url = f"http://127.0.0.1:{self._server.server_port}/video"
-
-    def __enter__(self) -> Stills:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, "video", gone)
 
 
-class Web:
+class Web(Server):
     """Sends a file over HTTP as a camera would: in real time, from its beginning each time."""
 
     def __init__(self, film: Path, seconds: float, answer: int = 200) -> None:
@@ -339,7 +348,7 @@ class Web:
         self.answer = answer
         data, web = film.read_bytes(), self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 if web.answer != 200:
                     self.send_error(web.answer)
@@ -358,39 +367,16 @@ class Web:
                     except OSError:
                         return
 
-            def log_message(self, *arguments: object) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self.url = f"http://127.0.0.1:{self._server.server_port}/live.ts"
-
-    def __enter__(self) -> Web:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, "live.ts")
 
 
-class Silent:
+class Silent(Server):
     """A web server that sends a part of a film, and then says nothing more."""
 
     def __init__(self, film: Path, share: float) -> None:
-        self._gone = threading.Event()
-        data, gone = film.read_bytes(), self._gone
+        data, gone = film.read_bytes(), threading.Event()
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
@@ -398,30 +384,7 @@ class Silent:
                 self.wfile.write(data[: round(share * len(data))])
                 gone.wait()
 
-            def log_message(self, *arguments: object) -> None:
-                return
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.05,), daemon=True
-        )
-        self.url = f"http://127.0.0.1:{self._server.server_port}/{film.name}"
-
-    def __enter__(self) -> Silent:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._gone.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler, film.name, gone)
 
 
 if __name__ == "__main__":  # a `Process`; it ends with its stdin

@@ -201,6 +201,15 @@ def test_a_picture_that_is_not_called_corroded_stays_unmarked(masked: Path) -> N
     assert found.estimates["area error"].value == pytest.approx(50)
 
 
+def test_a_clean_picture_is_marked_if_one_pixel_is() -> None:
+    report = masks.MaskReport()
+    for name, pixels in (("clean", 0), ("a pixel", 1)):
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[0, :pixels] = 1
+        report.add(Example(name, rusty(block(0)), block(0), name), mask)
+    assert report.clean_marked == 0.5
+
+
 def test_the_measures_of_masks_equal_values_computed_by_hand() -> None:
     report = masks.MaskReport()
     half = np.zeros(SHAPE, np.uint8)
