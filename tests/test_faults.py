@@ -20,6 +20,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -46,6 +47,7 @@ from rustvid.progress import Signals
 from rustvid.report.csv import COLUMNS, PHOTO_COLUMNS, CsvReport
 from rustvid.report.summary import Summary
 from rustvid.video.muxed import VideoSink
+from rustvid.video.times import without_leaps
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -189,6 +191,42 @@ def test_a_film_whose_clock_jumps_back_is_done_to_its_end(suffix: str, tmp_path:
     assert summary.exit_code == 0 and summary.statuses["time repaired"] == 30
     assert len(times) == 60 and times == sorted(set(times))
     assert any("damaged packets are left out" in warning for warning in summary.warnings)
+
+
+def late(path: Path, frame: int, seconds: int) -> Path:
+    """The film with one frame's time that many seconds too late."""
+    out = path.with_stem("late")
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        for number, packet in enumerate(p for p in source.demux(stream) if p.size):
+            packet.pts += (number == frame) * int(seconds / stream.time_base)
+            packet.stream = copy
+            target.mux(packet)
+    return out
+
+
+@pytest.mark.parametrize("seconds", [30, 3000])
+def test_one_time_that_leaps_ahead_is_repaired_and_the_others_stay(
+    seconds: int, tmp_path: Path
+) -> None:
+    source = media.clip(tmp_path / "in.ts", frames=30)
+    before = media.frame_times(source)
+    summary = annotate(late(source, 10, seconds), tmp_path / "out.mp4")
+    assert summary.statuses["time repaired"] == 1
+    after = media.frame_times(tmp_path / "out.mp4")
+    assert len(after) == len(before) == 30
+    assert [t - after[0] for t in after] == pytest.approx([t - before[0] for t in before], abs=2e-3)
+
+
+def test_a_time_that_leaps_ahead_and_goes_on_from_there_is_a_real_gap() -> None:
+    ticks = [0, 1, 2, 500, 501, 502, None, 504, 9000]
+    frames = [(SimpleNamespace(pts=tick), "ok") for tick in ticks]
+    assert [frame.pts for frame, _ in without_leaps(iter(frames), Fraction(100))] == ticks
+    ticks = [0, 1, 900, 3, None, 5]
+    frames = [(SimpleNamespace(pts=tick), "ok") for tick in ticks]
+    found = [frame.pts for frame, _ in without_leaps(iter(frames), Fraction(100))]
+    assert found == [0, 1, None, 3, None, 5]
 
 
 def test_the_sound_of_a_transport_stream_goes_into_an_mp4(tmp_path: Path) -> None:

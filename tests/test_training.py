@@ -337,6 +337,48 @@ def test_ground_covers_a_side_and_is_clean() -> None:
     assert min(covered) > 0.1 and max(covered) < 0.7
 
 
+def test_a_painted_part_has_the_colour_of_rust_smooth_faces_and_is_clean() -> None:
+    label = np.ones((96, 96), np.float32)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        below = plain((10, 10, 200)).astype(np.float32)
+        picture, alpha = composites.coat(rng, below)
+        assert np.array_equal(picture[alpha == 0], below[alpha == 0])
+        painted = alpha == 1
+        if painted.sum() > 50:
+            red, _, blue = picture[painted].mean(axis=0)
+            assert red > blue
+        decoys = [plain((70, 150, 80))]
+        sample = composites.compose(rng, below, label, decoys, decoys, only_decoys=True, paint=1)
+        assert set(np.unique(sample.label)) <= {0.0, 1.0}
+    rng = np.random.default_rng(0)
+    shares = [(shapes.part(rng, 96)[0] > 0.5).mean() for _ in range(50)]
+    assert 0.02 < np.median(shares) < 0.4
+
+
+def pasted(seed: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a composite was made of, from below to above."""
+    order: list[str] = []
+
+    def recorded(kind: str) -> object:
+        return lambda rng, below, *patch: (order.append(kind), (below, below[..., 0]))[1]
+
+    monkeypatch.setattr(composites, "coat", recorded("paint"))
+    monkeypatch.setattr(composites, "paste", recorded("rust or decoy"))
+    rng, base = np.random.default_rng(seed), np.zeros((96, 96), np.float32)
+    composites.compose(rng, plain(RUST), base, [plain(RUST)], [plain(RUST)], paint=1)
+    return order
+
+
+def test_rust_is_pasted_over_paint_and_paint_over_rust(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that neither is told by which of the two lies above."""
+    orders = [pasted(seed, monkeypatch) for seed in range(60)]
+    assert all(order.count("paint") == 1 for order in orders)
+    longer = [order for order in orders if len(order) > 1]
+    assert {order[0] for order in longer} == {order[-1] for order in longer}
+    assert {order[0] for order in longer} == {"paint", "rust or decoy"}
+
+
 def test_a_date_is_written_in_the_colours_of_rust_and_is_none() -> None:
     written = []
     for seed in range(10):

@@ -52,8 +52,9 @@ class Stock:
 
 @dataclass(frozen=True)
 class Mix:
-    """How many pictures of each kind a batch holds, and their side in pixels; ground, stamp: share
-    of composites with another photo's ground, and of all pictures with a date."""
+    """How many pictures of each kind a batch holds, and their side in pixels; ground, stamp,
+    paint: share of composites with another photo's ground, of all pictures with a date, and of
+    composites with painted parts."""
 
     size: int
     composites: int
@@ -64,6 +65,7 @@ class Mix:
     masked: int = 0
     ground: float = 0.0
     stamp: float = 0.0
+    paint: float = 0.0
 
 
 Batch = tuple[Floats, dict[str, Floats]]
@@ -91,7 +93,7 @@ def _on_clean(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:
     photo = pick(rng, stock.clean)
     image, _ = view(rng, photo.image, None, mix.size, (0.4, 1.6))
     below, label = _grounded(rng, image, _known_clean(image), stock, mix)
-    return compose(rng, below, label, stock.rust, stock.decoys, stamp=mix.stamp)
+    return _composed(rng, below, label, stock, mix)
 
 
 def _on_corroded(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:
@@ -99,7 +101,28 @@ def _on_corroded(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:
     image, label = view(rng, photo.image, photo.label, mix.size, (0.4, 1.6))
     assert label is not None
     below, label = _grounded(rng, image, label, stock, mix)
-    return compose(rng, below, label, stock.rust, stock.decoys, stamp=mix.stamp)
+    return _composed(rng, below, label, stock, mix)
+
+
+def _composed(
+    rng: np.random.Generator,
+    below: Image | Floats,
+    label: Floats,
+    stock: Stock,
+    mix: Mix,
+    *,
+    only_decoys: bool = False,
+) -> Sample:
+    return compose(
+        rng,
+        below,
+        label,
+        stock.rust,
+        stock.decoys,
+        only_decoys=only_decoys,
+        stamp=mix.stamp,
+        paint=mix.paint,
+    )
 
 
 def _grounded(
@@ -119,7 +142,7 @@ def _all_rust(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:
     image = texture(rng, pick(rng, stock.rust), mix.size)
     known = np.ones((mix.size, mix.size), np.float32)
     below, label = _grounded(rng, image, known, stock, mix)
-    return compose(rng, below, label, stock.rust, stock.decoys, only_decoys=True, stamp=mix.stamp)
+    return _composed(rng, below, label, stock, mix, only_decoys=True)
 
 
 def _clean(rng: np.random.Generator, stock: Stock, mix: Mix) -> Sample:

@@ -1,7 +1,8 @@
 """Composites: pictures whose every pixel is known to be rust or not, with no human mask.
 
-A background, and on it any number of pastes: rust (its soft mask is the label) and decoys
-(clean textures through the same shapes: the label forgets what they cover). Everything that
+A background, and on it any number of pastes: rust (its soft mask is the label), decoys (clean
+textures through the same shapes: the label forgets what they cover) and parts painted in the
+colours of rust. Everything that
 could give rust away, the outline, the light, the blur, the JPEG, happens to decoys alike.
 """
 
@@ -123,18 +124,24 @@ def compose(
     *,
     only_decoys: bool = False,
     stamp: float = 0.0,
+    paint: float = 0.0,
 ) -> Sample:
-    """Paste rust (unless only_decoys) and decoys in random order on a background (s, s, 3) with
-    known labels `base`; stamp: how probably a camera wrote its date on it."""
+    """Paste rust (unless only_decoys), decoys and paint in random order on a background (s, s, 3)
+    with known labels `base`; stamp, paint: how probably a camera wrote its date on it, and parts
+    painted in the colours of rust stand in it."""
     picture = background.astype(np.float32)
     label = base.copy()
-    pastes = [True] * int(rng.choice(4, p=[0.15, 0.45, 0.25, 0.15]) * (not only_decoys))
-    pastes += [False] * int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))
+    pastes = ["rust"] * int(rng.choice(4, p=[0.15, 0.45, 0.25, 0.15]) * (not only_decoys))
+    pastes += ["decoy"] * int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))
+    pastes += ["paint"] * (paint > 0 and rng.random() < paint)
     rng.shuffle(pastes)
-    for is_rust in pastes:
-        patch = pick(rng, rust) if is_rust else _decoy(rng, rust, decoys)
-        picture, alpha = paste(rng, picture, patch)
-        label = _marked(label, alpha, is_rust)
+    for kind in pastes:
+        if kind == "paint":
+            picture, alpha = coat(rng, picture)
+        else:
+            patch = pick(rng, rust) if kind == "rust" else _decoy(rng, rust, decoys)
+            picture, alpha = paste(rng, picture, patch)
+        label = _marked(label, alpha, is_rust=kind == "rust")
     return finish(rng, picture, label, stamp=stamp)
 
 
@@ -147,6 +154,35 @@ def lay(
     lit = _in_the_light_of(rng, above, below) if rng.random() < 0.5 else above
     mixed = below + alpha[..., None] * (lit - below)
     return np.asarray(mixed, np.float32), _marked(label, alpha, is_rust=False)
+
+
+def coat(rng: np.random.Generator, below: Floats) -> tuple[Floats, Floats]:
+    """Put one to four parts of one paint, in a colour of rust, on the picture (s, s, 3) float32:
+    the new picture, and alpha (s, s). Paint is smooth, brightest where a part faces the light."""
+    size = below.shape[0]
+    colour = _paint(rng)
+    glossy, rounded = rng.uniform(0, 0.6) * (rng.random() < 0.6), rng.random() < 0.5
+    picture, covered = below, np.zeros((size, size), np.float32)
+    for _ in range(int(rng.integers(1, 5))):
+        alpha, across = shapes.part(rng, size)
+        facing = across - np.float32(rng.uniform(-0.6, 0.6))
+        shade = 1 - np.float32(0.6 * rounded) * facing**2
+        shade = shade * (1 + np.float32(rng.uniform(0, 0.15)) * shapes.noise(rng, size, 2, 2))
+        above = np.maximum(shade, 0.15)[..., None] * colour
+        above += 255 * np.float32(glossy) * np.exp(-((facing / 0.2) ** 2))[..., None]
+        above += rng.normal(0, rng.uniform(0, 4), (size, size, 1)).astype(np.float32)
+        lit = _in_the_light_of(rng, above, below) if rng.random() < 0.5 else above
+        picture = picture + alpha[..., None] * (lit - picture)
+        covered = np.maximum(covered, alpha)
+    return np.asarray(picture, np.float32), covered
+
+
+def _paint(rng: np.random.Generator) -> Floats:
+    """Red, oxide red, brown, orange or ochre paint: (3,) RGB; as often bright as dull."""
+    hue, value = rng.uniform(-15, 42) % 360, rng.uniform(0.3, 1)
+    saturation = rng.uniform(0.7, 1) if rng.random() < 0.5 else rng.uniform(0.4, 0.7)
+    colour = np.array([[[hue, saturation, value]]], np.float32)
+    return 255 * np.asarray(cv2.cvtColor(colour, cv2.COLOR_HSV2RGB)[0, 0], np.float32)
 
 
 def pick(rng: np.random.Generator, items: Sequence[T]) -> T:

@@ -113,6 +113,13 @@ class TrainConfig:
         0.0, "share of all pictures with a camera's date, in orange or red", low=0, high=1
     )
 
+    paint: float = option(
+        0.0,
+        "share of composites with parts painted in the colours of rust, which are clean",
+        low=0,
+        high=1,
+    )
+
     image_weight: float = option(0.5, "of the loss on p(corrosion), beside the pixels'", low=0)
     dice_weight: float = option(0.5, "of the Dice loss, beside cross entropy", low=0)
     rust_window: float = option(

@@ -3,7 +3,8 @@
 Every function gives a soft mask (s, s) float32 in [0, 1]. Blobs and spots are thresholded noise
 with power at many scales; streaks are noise stretched along one direction that fades; bands
 follow an edge; bodies are whole parts (bars, bolts, plates) with sharp outlines; followers grow
-where the picture below is dark or bright, as stains keep to the structure of a scene.
+where the picture below is dark or bright, as stains keep to the structure of a scene. A part is
+what somebody painted: a bar, a pipe, a plate or a wheel, with the way across it for its shading.
 """
 
 from __future__ import annotations
@@ -105,6 +106,25 @@ def body(rng: np.random.Generator, size: int) -> Floats:
             box += rng.normal(0, 0.08 * width, box.shape)
             cv2.fillPoly(mask, [np.asarray(box * 16, np.int32)], 1.0, cv2.LINE_AA, 4)
     return mask
+
+
+def part(rng: np.random.Generator, size: int) -> tuple[Floats, Floats]:
+    """One bar, plate or disc with sharp, straight (or round) edges; and for every pixel how far it
+    lies across the part, -1 at one edge, 1 at the other."""
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    y, x = y - np.float32(rng.uniform(0, size)), x - np.float32(rng.uniform(0, size))
+    angle = np.radians(rng.choice([0, 90, rng.uniform(0, 180)]))
+    half = size * np.exp(rng.uniform(-3.8, -1.1))
+    long = half if rng.random() < 0.2 else size * np.exp(rng.uniform(-1.6, 0.5))
+    along = np.asarray(np.cos(angle) * y - np.sin(angle) * x, np.float32) / np.float32(long)
+    across = np.asarray(np.sin(angle) * y + np.cos(angle) * x, np.float32) / np.float32(half)
+    if rng.random() < 0.2:
+        inside = (1 - np.hypot(across, along)) * half
+    else:
+        across = across / np.maximum(1 + np.float32(rng.normal(0, 0.15)) * along, 0.3)
+        inside = np.minimum((1 - np.abs(across)) * half, (1 - np.abs(along)) * long)
+    mask = np.clip(inside + 0.5, 0, 1)
+    return np.asarray(mask, np.float32), np.clip(across, -1, 1).astype(np.float32)
 
 
 def follower(rng: np.random.Generator, image: NDArray[np.float32]) -> Floats:

@@ -164,6 +164,7 @@ def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
             config.corroded,
             ground=config.ground,
             stamp=config.stamp,
+            paint=config.paint,
         )
         with batches.stream(stock, mix, config.seed, state.step + 1) as made:
             _steps(state, config.end(number), made, watch)

@@ -20,7 +20,7 @@ from rustvid.video.opening import PROTOCOLS, SILENCE, answered, opened, silent
 from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
-from rustvid.video.times import Seen, clock_time, exact, time_text
+from rustvid.video.times import Seen, clock_time, exact, time_text, without_leaps
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
@@ -86,7 +86,7 @@ class FileSource(Source):
         elif start > self._place.shift:
             with answered(self._path, self._config.read_timeout):
                 self._place.seek(self.container, self._stream, start)
-        for decoded, status in self._decoded():
+        for decoded, status in without_leaps(self._decoded(), 1 / self.info.time_base):
             if self._none_yet and self._place.is_primer(decoded):
                 continue
             time, status = self._time(decoded, status)

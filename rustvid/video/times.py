@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,6 +16,28 @@ class Seen:
     index: int
     time: Fraction
     duration: Fraction
+
+
+def without_leaps(decoded: Iterator[tuple[Any, str]], leap: Fraction) -> Iterator[tuple[Any, str]]:
+    """Decoded frames with their status; a time more than `leap` ticks after the last one that the
+    next frame's takes back is taken away: else all that follows would lie before it."""
+    last: int | None = None
+    held: tuple[Any, str] | None = None
+    for frame, status in decoded:
+        if held:
+            if frame.pts is not None and frame.pts < held[0].pts:
+                held[0].pts = None
+            else:
+                last = held[0].pts
+            yield held
+            held = None
+        if frame.pts is not None and last is not None and frame.pts - last > leap:
+            held = frame, status
+            continue
+        last = last if frame.pts is None else frame.pts
+        yield frame, status
+    if held:
+        yield held
 
 
 def time_text(seconds: Fraction) -> str:
