@@ -113,7 +113,8 @@ class _Tracker:
         self.gray = gray  # of the last frame; made only where frames are tracked
         self._before = refined
         self._votes: Votes | None = None  # of its mask; made only where frames are tracked
-        self._way = _NOWHERE_ELSE
+        # Where the first frame's refinement failed, its empty mask says nothing of the next ones.
+        self._way = _LEADS_NOWHERE if refined.mask_from == "failed" else _NOWHERE_ELSE
         self._waiting: deque[_Step] = deque()
         self._bytes = 0
 

@@ -332,6 +332,17 @@ def test_a_failed_refinement_is_shown_as_such_and_tracked_over() -> None:
     assert overlap(results[3].working_mask, mask) > 0.98
 
 
+def test_behind_a_first_frame_whose_refinement_failed_nothing_is_known() -> None:
+    """Its empty mask says nothing: the frames after it are unknown, not clean."""
+    image, mask = wall(), patch()
+    failed = replace(refined(0, image, np.zeros_like(mask)), mask_from="failed")
+    given = [failed, localised(1, image), localised(2, image)]
+    for ahead in (True, False):
+        assert [r.unknown_share for r in track(given, ahead)] == [1.0, 1.0, 1.0]
+    *_, last, _ = track([*given, refined(3, image, mask)], ahead=True)
+    assert last.unknown_share < 0.01 and overlap(last.working_mask, mask) > 0.98
+
+
 def test_waiting_frames_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand frames without an analysed one: the oldest go on their way, in order."""
     image = wall()[::4, ::4].copy()
