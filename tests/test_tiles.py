@@ -10,7 +10,9 @@ import pytest
 
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
+from rustvid.method import model as module
 from rustvid.method import tiles
+from rustvid.method.classify import Answer
 from rustvid.method.model import Model
 
 SHAPES = [(1, 1), (2, 1), (1, 2), (3, 2), (5, 4)]
@@ -68,3 +70,43 @@ def test_a_model_sees_each_tile_as_it_would_alone() -> None:
         left, right = parts.evidence
         assert np.allclose(answer.evidence[number][:, :28], left[:, :28], atol=1e-5)
         assert np.allclose(answer.evidence[number][:, 32:], right[:, 4:], atol=1e-5)
+
+
+def brightness(views: np.ndarray) -> Answer:
+    """p is how bright a view is; every map reaches 1, as Grad-CAM++'s do, whatever p is."""
+    shape = (len(views), 28, 28)
+    return Answer((views.mean(axis=(1, 2, 3)) / 255).astype(np.float32), np.ones(shape, np.float32))
+
+
+@pytest.fixture
+def of_brightness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models of which no network is loaded."""
+    monkeypatch.setattr(module, "_litert", lambda *_: brightness)
+
+
+def halves(size: tuple[int, int], left: int, right: int) -> np.ndarray:
+    """(h, w, 3) uint8: two shades, whose border is in the middle."""
+    picture = np.full((size[1], size[0], 3), left, np.uint8)
+    picture[:, size[0] // 2 :] = right
+    return picture
+
+
+@pytest.mark.usefixtures("of_brightness")
+def test_of_a_classifier_only_tiles_that_are_called_corroded_have_evidence() -> None:
+    """The map of a clean tile is scaled to 1, too: it says where, not whether."""
+    config = ModelConfig(name="rustseg-lite", engine="litert", tiles="2x1", threshold=0.4)
+    model = Model(config)
+    answer = model.look([halves(model.size, 250, 20), halves(model.size, 20, 250)])
+    for evidence in (answer.evidence[0], answer.evidence[1][:, ::-1]):
+        width = evidence.shape[1]
+        assert (evidence[:, : width * 3 // 8] == 1).all()
+        assert (evidence[:, width * 5 // 8 :] == 0).all()
+    assert (answer.probability > 0.8).all()
+
+
+@pytest.mark.usefixtures("of_brightness")
+@pytest.mark.parametrize(("name", "grid"), [("rustseg-lite", "1x1"), ("rustvid-student", "2x1")])
+def test_a_frame_in_one_part_and_a_students_tiles_keep_their_evidence(name: str, grid: str) -> None:
+    """A frame's own p is for the pipeline to weigh, and a student's evidence is sure of itself."""
+    model = Model(ModelConfig(name=name, engine="litert", tiles=grid, redness=0.0))
+    assert (model.look([halves(model.size, 20, 20)]).evidence == 1).all()

@@ -26,7 +26,7 @@ from rustvid import budget
 from rustvid.chatter import silenced
 from rustvid.config import LocaliseConfig, ModelConfig
 from rustvid.errors import UsageError
-from rustvid.method import redness
+from rustvid.method import redness, tiles
 from rustvid.method.classify import Answer
 from rustvid.method.compiled import compiled, is_kept
 from rustvid.method.compiler import can_start, compiled_apart
@@ -63,6 +63,8 @@ class Model:
         self._grid = grid_of(config, self.kind)
         self.size = self._grid.size
         self._redness = config.redness
+        self._threshold = config.threshold
+        self._gated = self.kind == "classifier" and self._grid.count > 1
         self._framed = self.kind == "classifier" and localise.frame
         self.seconds = 0.0
         part = self._grid.width, self._grid.height
@@ -84,6 +86,8 @@ class Model:
         passes = [self._pass(np.stack(views[start : start + self.batch])) for start in starts]
         probability = np.concatenate([found.probability for found in passes])
         evidence = np.concatenate([found.evidence for found in passes])
+        if self._gated:
+            evidence = tiles.gated(evidence, probability, self._threshold)
         whole = evidence.reshape(len(images), self._grid.count, *evidence.shape[1:])
         seen = np.stack([self._grid.stitch(maps) for maps in whole])
         if self.kind == "student":

@@ -61,6 +61,17 @@ class Grid:
         return np.asarray(total / weights, np.float32)
 
 
+def gated(
+    maps: NDArray[np.float32], probability: NDArray[np.float32], threshold: float
+) -> NDArray[np.float32]:
+    """A classifier's maps (n, h, w) of n tiles, empty where p (n,) does not exceed the threshold.
+
+    Grad-CAM++ scales every map to its own maximum of 1: of a clean tile, too, it would mark
+    something. The pipeline gates a frame's map likewise, but by the most corroded of its tiles.
+    """
+    return maps * (probability > threshold).astype(np.float32)[:, None, None]
+
+
 def grid(asked: str, size: tuple[int, int]) -> Grid:
     """`asked` is "columns x rows" ("2x1"); size: (width, height) of a tile; raises UsageError."""
     found = re.fullmatch(r"([1-9]\d?)x([1-9]\d?)", asked)
