@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
 from rustvid.errors import Interrupted
 from rustvid.frames import Measured
@@ -67,7 +67,7 @@ class Progress:
         self._corroded = 0
         self._started = self._said = time.monotonic()
         self._bar = RichProgress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[speed]:5.1f} fps"),
@@ -76,7 +76,7 @@ class Progress:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(escape(name), total=None, speed=0.0, corroded=0.0)
+        self._task = self._bar.add_task(name, total=None, speed=0.0, corroded=0.0)
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -158,7 +158,7 @@ class LiveProgress:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._said = self._shown = time.monotonic()
-        self._status = self._console.status(escape(name)) if self._console.is_terminal else None
+        self._status = self._console.status(Text(name)) if self._console.is_terminal else None
         self._handler = _ToStderr(self._console)
 
     def __enter__(self) -> LiveProgress:
@@ -185,7 +185,7 @@ class LiveProgress:
         self._shown = now
         lines = [f"{board.camera}: {_line(board)}" for board in boards]
         if self._status:
-            self._status.update(escape("\n".join(lines)))
+            self._status.update(Text("\n".join(lines)))
         elif now - self._said > _PLAIN_SECONDS:
             self._said = now
             for line in lines:
@@ -216,6 +216,6 @@ class _ToStderr(logging.Handler):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        text = redacted(text)
+        line = f"{stamp} {redacted(text)}"
         with suppress(OSError):
-            self._console.print(f"{stamp} {text}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import logging
 import os
 from collections.abc import Sequence
 from fractions import Fraction
@@ -14,13 +16,18 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
+from rustvid import progress
 from rustvid.errors import Interrupted, SinkError, SourceCutShort
 from rustvid.frames import Area, Classified, Frame, Localised, Measured, Picture, Refined
+from rustvid.live.board import Board
 from rustvid.report.area import area_of, enlarged, measure
 from rustvid.report.caption import caption
 from rustvid.report.csv import COLUMNS, CsvReport, row
 from rustvid.report.summary import Summary, clock
+from rustvid.report.tables import rendered
+from rustvid.training import tables
 
 NTSC = Fraction(1001, 30000)
 
@@ -360,3 +367,55 @@ def test_the_caption_says_time_probability_area_and_where_the_mask_is_from() -> 
     assert caption(analysed) == "00:00:02.500  p 0.87  rust 12.3 %  analysed"
     tracked = result(0.123, time=Fraction(5, 2), probability=None, status="corrupt")
     assert caption(tracked) == "00:00:02.500  rust 12.3 %  tracked  corrupt"
+
+
+# --- names that look like markup, shown as they are
+
+ODD_NAMES = ["site [final]", "site [old]", "web [/r/rust]", "[bold red]", ":smile:", "end\\"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_a_table_shows_names_as_they_are(name: str) -> None:
+    table = rendered(f"of {name}", (f"a {name}", "n"), [[name, "1"]], f"see {name}")
+    for part in (f"of {name}", f"a {name}", f"│ {name} ", f"see {name}"):
+        assert part in table
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What a terminal gets."""
+    screen = io.StringIO()
+
+    def console(**_: object) -> Console:
+        return Console(file=screen, force_terminal=True, color_system=None, width=120)
+
+    for module in (progress, tables):
+        monkeypatch.setattr(module, "Console", console)
+    return screen
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_bar_of_a_run_shows_its_name_as_it_is(terminal: io.StringIO, name: str) -> None:
+    with progress.Progress(name, quiet=False):
+        pass
+    assert f"{name} " in terminal.getvalue()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_bar_of_a_set_shows_its_name_as_it_is(terminal: io.StringIO, name: str) -> None:
+    assert list(tables.watched([1, 2], name)) == [1, 2]
+    assert f"{name} " in terminal.getvalue()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_line_of_a_camera_shows_its_name_as_it_is(
+    terminal: io.StringIO, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with progress.LiveProgress(name, quiet=False):
+        pass  # it is drawn when it ends, too
+    monkeypatch.setattr(progress, "_REFRESH", 0)
+    with progress.LiveProgress("", quiet=False) as line:
+        line.show(Board(name))
+        logging.getLogger("rustvid.live").warning("%s: lost", name)
+    for shown in (f"{name}\n", f"{name}: starting", f"{name}: lost"):
+        assert shown in terminal.getvalue()

@@ -13,7 +13,10 @@ Rows = Sequence[Sequence[str]]
 
 
 def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> str:
-    """A table as text, coloured if stdout is a terminal; figures to the right."""
+    """A table as text, coloured if stdout is a terminal; figures to the right.
+
+    Words in brackets and between colons are parts of names, no orders to Rich.
+    """
     table = Table(title=title, title_justify="left", caption=note, caption_justify="left")
     words = [
         not any(character.isdigit() for row in rows for character in row[i][:1])
@@ -26,7 +29,8 @@ def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> s
     terminal = sys.stdout.isatty()
     text = io.StringIO()
     width = None if terminal else 200
-    Console(file=text, force_terminal=terminal, width=width).print(table)
+    console = Console(file=text, force_terminal=terminal, width=width, markup=False, emoji=False)
+    console.print(table)
     return text.getvalue().rstrip()
 
 

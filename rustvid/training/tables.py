@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from rustvid.report.tables import markdown as markdown  # card.py and the benchmarks ask here
 from rustvid.report.tables import rendered
@@ -36,9 +36,17 @@ _NOTE = "In brackets: 95 % bootstrap over photos, or seconds of a film."
 def watched(items: Iterable[T], text: str, total: int | None = None) -> Iterator[T]:
     """The items, with a bar on stderr where that is a terminal."""
     console = Console(stderr=True)
-    yield from track(
-        items, text, total=total, console=console, disable=not console.is_terminal, transient=True
+    bar = Progress(
+        TextColumn("{task.description}", style="progress.description", markup=False),
+        BarColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
     )
+    with bar:
+        yield from bar.track(items, total, description=text)
 
 
 # --- photos with labels ----------------------------------------------------------------------
