@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from rustvid import cli
+from rustvid.config import SourceConfig
 from rustvid.errors import SourceError, UsageError
 from rustvid.training import data, evaluate, evaluation, masks, metrics, plots, sheets, tables
 from rustvid.training.evaluate import ClassReport
 from rustvid.training.examples import Example, ExampleSet, half_of
+from rustvid.video import open_source
 
 STEEL, RUST = (90, 110, 150), media.RUST
 SHAPE = (120, 160)
@@ -238,16 +240,23 @@ def test_footage_without_masks_is_clean_footage(clips: Path) -> None:
     assert row[2] == "–"
 
 
-def test_a_film_is_read_with_its_film_of_masks_in_step(clips: Path) -> None:
-    path = media.clip(clips / "steps.mp4", frames=12)
+def write_masks(path: Path, masks: list[np.ndarray], rotation: int = 0) -> None:
+    """The film of masks that belongs to a film: (h, w) bool each, as stored."""
     with av.open(str(path.with_suffix(".masks.mkv")), "w") as film:
         stream = film.add_stream("ffv1", 30)
-        stream.width, stream.height, stream.pix_fmt = 160, 120, "gray"
-        for number in range(12):
-            picture = np.zeros(SHAPE, np.uint8)
-            picture[:, : 10 * number] = 255
-            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray")))
+        stream.height, stream.width = masks[0].shape
+        stream.pix_fmt = "gray"
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for mask in masks:
+            grey = np.ascontiguousarray(mask, np.uint8) * 255
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="gray")))
         film.mux(stream.encode())
+
+
+def test_a_film_is_read_with_its_film_of_masks_in_step(clips: Path) -> None:
+    path = media.clip(clips / "steps.mp4", frames=12)
+    write_masks(path, [block(10 * number) for number in range(12)])
     examples = list(ExampleSet(path, every=4))
     assert [e.name for e in examples] == ["steps/0", "steps/4", "steps/8"]
     assert [int(e.mask.sum()) for e in examples] == [0, 40 * 120, 80 * 120]
@@ -257,6 +266,44 @@ def test_a_film_is_read_with_its_film_of_masks_in_step(clips: Path) -> None:
 def test_a_lying_film_is_judged_upright(tall_clip: Path) -> None:
     (example, *_) = ExampleSet(tall_clip)
     assert example.image.shape == (160, 120, 3) and example.mask.shape == (160, 120)
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+@pytest.mark.parametrize("kind", ["tagged", "untagged", "upright", "small"])
+def test_masks_are_turned_upright_as_their_film_is(
+    tmp_path: Path, rotation: int, kind: str
+) -> None:
+    """By their own tag; without one as the film, unless they have its upright shape already."""
+    if kind == "upright" and rotation == 180:
+        pytest.skip("nothing tells it from a stored one")
+    path = tmp_path / "phone.mp4"
+    media.clip(path, frames=1, size=(120, 160), rotation=rotation, audio=0)
+    true = media.patch_mask((120, 160)).astype(bool)
+    mask = true if kind == "upright" else np.rot90(true, -rotation // 90)
+    write_masks(path, [mask[::2, ::2] if kind == "small" else mask], rotation * (kind == "tagged"))
+    (example,) = ExampleSet(path)
+    assert np.array_equal(example.mask, true[::2, ::2] if kind == "small" else true)
+
+
+def test_a_film_of_masks_of_another_shape_is_named(tmp_path: Path) -> None:
+    path = media.clip(tmp_path / "film.mp4", frames=1, audio=0)
+    write_masks(path, [np.zeros((120, 120), bool)])
+    with pytest.raises(UsageError, match=r"film\.masks\.mkv: 120×120 .*of the film, 160×120"):
+        list(ExampleSet(path))
+
+
+@pytest.mark.parametrize("size", [(64, 48), (1280, 720)])
+def test_a_film_is_judged_by_the_pixels_that_a_run_sees(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "film.mp4"
+    media.clip(path, frames=1, size=size, tagged=False, audio=0, rotation=90, options={"qp": "4"})
+    (example,) = ExampleSet(path)
+    with open_source(str(path), (224, 224), SourceConfig()) as source:
+        (frame,) = source.frames()
+    assert np.array_equal(example.seen((224, 224)), frame.image)
+    whole = cv2.resize(example.image, (224, 224), interpolation=cv2.INTER_AREA).astype(int)
+    assert np.abs((whole - frame.image).mean(axis=(0, 1))).max() < 1.5  # the colour rule's, too
 
 
 def test_what_is_wrong_with_a_set_is_named(tmp_path: Path, masked: Path) -> None:

@@ -180,7 +180,7 @@ def _small(example: Example, longest: int) -> Example:
     image = data.fit_inside(example.image, longest)
     mask = example.mask.astype(np.uint8)
     fitted = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return replace(example, image=image, mask=fitted > 0)
+    return replace(example, image=image, mask=fitted > 0, frame=None)
 
 
 def _labelled(example: Example) -> Labelled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from rustvid.errors import SourceError, UsageError
 from rustvid.training import data
 from rustvid.training.data import Image
+from rustvid.video.planes import Converter
 
 Bools = NDArray[np.bool_]
 HALVES = ("tune", "final", "all")
@@ -25,12 +27,21 @@ class Example:
     """A picture (h, w, 3) uint8 RGB with its true mask, of any size with the same aspect.
 
     group: pictures of one group are no independent draws: the frames of one second of a film
+    frame: of a film, as it was decoded
     """
 
     name: str
     image: Image
     mask: Bools
     group: str
+    frame: av.VideoFrame | None = None
+
+    def seen(self, size: tuple[int, int]) -> Image:
+        """At the (width, height) of a network: of a film's frame the very pixels that it sees in a
+        run, where FFmpeg scales; a network's answer on a small film hangs on how."""
+        if self.frame is None:
+            return np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return _scaled(self.frame, size)
 
 
 def half_of(name: str) -> str:
@@ -110,13 +121,24 @@ def _photo_example(name: str, path: Path, mask_path: Path) -> Example:
     if image is None or mask is None:
         bad = path if image is None else mask_path
         raise UsageError(f"{bad}: cannot be read; take it and its pair out of the folder")
-    (height, width), (rows, columns) = image.shape[:2], mask.shape[:2]
-    if abs(height / rows - width / columns) > 0.05 * width / columns:
-        raise UsageError(
-            f"{mask_path}: {columns}×{rows} is not the shape of the photo, {width}×{height}"
-        )
-    colours = mask.reshape(rows, columns, -1)[:, :, :3]  # a fourth channel is opacity
+    _check_shape(mask_path, mask, "photo", image)
+    colours = mask.reshape(*mask.shape[:2], -1)[:, :, :3]  # a fourth channel is opacity
     return Example(name, image, np.asarray(colours.max(axis=2) > 0), name)
+
+
+def _check_shape(path: Path, mask: NDArray[np.generic], kind: str, image: Image) -> None:
+    """A mask may have another size than its picture, but not another aspect."""
+    (height, width), (rows, columns) = image.shape[:2], mask.shape[:2]
+    if not _alike((rows, columns), (height, width)):
+        raise UsageError(
+            f"{path}: {columns}×{rows} is not the shape of the {kind}, {width}×{height}"
+        )
+
+
+def _alike(mask: tuple[int, int], picture: tuple[int, int]) -> bool:
+    """Have these (height, width) the same aspect, but for rounding?"""
+    across, down = picture[1] / mask[1], picture[0] / mask[0]
+    return abs(down - across) <= 0.05 * across
 
 
 def masks_of(path: Path) -> Path:
@@ -125,26 +147,43 @@ def masks_of(path: Path) -> Path:
 
 
 def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
-    """Every Nth frame, upright, with its frame of <name>.masks.mkv; without such a file there is
-    no rust."""
+    """Every Nth frame, upright, in the colours of a run, with its frame of <name>.masks.mkv;
+    without such a file there is no rust."""
     truth = masks_of(path)
-    masks: Iterator[Bools] = _masks(truth) if truth.exists() else iter(())
+    masks: Iterator[av.VideoFrame] = _frames(truth) if truth.exists() else iter(())
     for index, frame in enumerate(_frames(path)):
-        mask = next(masks, None)
+        found = next(masks, None)
         if index % every:
             continue
-        if truth.exists() and mask is None:
+        if truth.exists() and found is None:
             raise UsageError(f"{truth}: ends before frame {index} of {path.name}")
-        decoded = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-        image = np.ascontiguousarray(decoded, np.uint8)
+        stored = (frame.width, frame.height)
+        image = _scaled(frame, stored[::-1] if _turns(frame) % 2 else stored)
+        mask = np.zeros(image.shape[:2], bool) if found is None else _mask(found, frame)
+        _check_shape(truth, mask, "film", image)
         second = f"{path.stem}/{int(frame.time or 0)} s"
-        empty = np.zeros(image.shape[:2], bool) if mask is None else mask
-        yield Example(f"{path.stem}/{index}", image, empty, second)
+        yield Example(f"{path.stem}/{index}", image, mask, second, frame)
 
 
-def _masks(path: Path) -> Iterator[Bools]:
-    for frame in _frames(path):
-        yield np.asarray(frame.to_ndarray(format="gray") > 127)
+def _scaled(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
+    """Upright, at (width, height), by the pipeline's own conversion."""
+    converter = Converter(size)
+    return converter.image(frame, converter.picture(frame, Fraction(1)))
+
+
+def _mask(found: av.VideoFrame, frame: av.VideoFrame) -> Bools:
+    """A frame of the masks upright: turned by its own film's tag; without one, where it lies as
+    the film is stored, as the film is. A mask drawn on stored frames seldom gets a tag."""
+    mask = np.asarray(found.to_ndarray(format="gray") > 127)
+    turns = _turns(found)
+    if not turns and _alike((found.height, found.width), (frame.height, frame.width)):
+        turns = _turns(frame)
+    return np.ascontiguousarray(np.rot90(mask, turns))
+
+
+def _turns(frame: av.VideoFrame) -> int:
+    """Quarter turns counter-clockwise that make it upright."""
+    return round(frame.rotation / 90) % 4
 
 
 def _frames(path: Path) -> Iterator[av.VideoFrame]:

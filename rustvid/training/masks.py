@@ -21,7 +21,7 @@ from rustvid.method.refine import refine
 from rustvid.report.area import enlarged
 from rustvid.training import metrics
 from rustvid.training.data import Image
-from rustvid.training.evaluate import looks, seen
+from rustvid.training.evaluate import looks
 from rustvid.training.examples import Example
 from rustvid.training.metrics import Confusion, Estimate
 
@@ -204,12 +204,12 @@ def judge(name: str, examples: Iterable[Example], model: Network, config: Config
     width, height = model.size
     model.look([np.zeros((height, width, 3), np.uint8)])  # the first look compiles: not its time
     before = model.seconds
-    for example, probability, evidence in looks(examples, model, lambda e: e.image):
+    for example, probability, evidence in looks(examples, model, lambda e: e.seen(model.size)):
         probabilities.append(probability)
         with _stopwatch(reports[FLOOR]):
             floor = hsv_rule(example.image)
         reports[FLOOR].add(example, floor)
-        picture = seen(example.image, model)
+        picture = example.seen(model.size)
         for label, stage in chosen.items():
             with _stopwatch(reports[label]):
                 mask = gated(picture, probability, evidence, config, stage)
@@ -251,6 +251,6 @@ def final_masks(
     """The named examples again, each with the mask of the last stage, for a sheet."""
     stage = list(stages(config.refine, model.kind).values())[-1]
     some = (example for example in examples if example.name in names)
-    for example, probability, evidence in looks(some, model, lambda e: e.image):
-        picture = seen(example.image, model)
+    for example, probability, evidence in looks(some, model, lambda e: e.seen(model.size)):
+        picture = example.seen(model.size)
         yield example, gated(picture, probability, evidence, config, stage)
