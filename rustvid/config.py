@@ -15,12 +15,13 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from rustvid.errors import ConfigError
 
+HIGHEST_SEED = 2**32 - 1  # that scikit-learn and Keras take
 Scalar = bool | int | float | str | None
 C = TypeVar("C")
 
@@ -37,7 +38,7 @@ def option(
     """A field with its documentation and inclusive range.
 
     kind: "time" also takes hh:mm:ss, "duration" 90s, 10m, 6h or 7d, "bytes" 500M, 50G or 2T,
-    "color" wants #rrggbb
+    "color" wants #rrggbb, "odd" an odd number
     rival: another field of the section that says the same in another way; whichever is set later
         takes the other back to its default
     """
@@ -262,9 +263,18 @@ class RefineConfig:
         8192, "K-means learns its two colours from so many pixels; 0: from all", low=0
     )
     erosion: int = option(
-        5, "odd width of the diamond that erodes the mask; 1: no erosion", low=1, high=99
+        5,
+        "odd width of the diamond that erodes the mask; 1: no erosion",
+        low=1,
+        high=99,
+        kind="odd",
     )
-    seed: int = option(0, "seed of the K-means centres: the same input gives the same mask", low=0)
+    seed: int = option(
+        0,
+        "seed of the K-means centres: the same input gives the same mask",
+        low=0,
+        high=HIGHEST_SEED,
+    )
     crf: CrfConfig = section(CrfConfig, "dense CRF, eq. 10")
 
 
@@ -411,15 +421,42 @@ def load_cameras(
     return common, found
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain values, nothing else. Dates and octal numbers stay the text that they are written as:
+    no option is a date, and who writes 010 means ten, or a name."""
+
+    def _whole(self, node: yaml.ScalarNode) -> int | str:
+        octal = re.fullmatch(r"[-+]?0[0-7_]+", node.value)
+        return str(node.value) if octal else self.construct_yaml_int(node)
+
+    def _text(self, node: yaml.ScalarNode) -> str:
+        return str(node.value)
+
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
+        **yaml.SafeLoader.yaml_constructors,
+        "tag:yaml.org,2002:int": _whole,
+        "tag:yaml.org,2002:timestamp": _text,
+    }
+
+
+def _read(text: str) -> Any:
+    """What a YAML text says; raises ValueError where it is none."""
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
+    except (yaml.YAMLError, LookupError) as exc:  # the latter: !!bool perhaps
+        raise ValueError(" ".join(str(exc).split())) from exc
+
+
 def _tree(path: Path) -> Mapping[Any, Any]:
     """What a YAML file holds."""
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _read(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror}); check the path") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        where = " ".join(str(exc).split())
-        raise ConfigError(f"{path}: is not valid YAML: {where}") from exc
+    except ValueError as exc:  # which UnicodeDecodeError is, too
+        raise ConfigError(f"{path}: is not valid YAML: {exc}") from exc
     if tree is None:
         return {}
     if not isinstance(tree, Mapping):
@@ -433,8 +470,8 @@ def apply(config: C, assignment: str) -> C:
     if not equals:
         raise ConfigError(f"--set {assignment}: must be key=value, for example refine.size=286")
     try:
-        value = text.strip() if text.strip().startswith("#") else yaml.safe_load(text)
-    except yaml.YAMLError as exc:
+        value = text.strip() if text.strip().startswith("#") else _read(text)
+    except ValueError as exc:
         raise ConfigError(f"--set {assignment}: {text!r} is not a YAML value") from exc
     tree: Any = value
     for name in reversed(key.strip().split(".")):
@@ -527,11 +564,11 @@ def _nearest(key: str, prefix: str, names: Mapping[str, Any]) -> str:
 def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) -> Scalar:
     """Return the value in the field's own type, or raise with the key, the value and the remedy."""
     kind = item.metadata.get("kind")
-    if hint is float and isinstance(value, str):
-        value = _number(value)
+    allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if isinstance(value, str):
+        value = _number(value, allowed)
     if isinstance(value, str) and kind in _READERS:
         value = _READERS[kind](value, where)
-    allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     for accepted in allowed:
         if get_origin(accepted) is Literal:
             if value in get_args(accepted):
@@ -549,12 +586,18 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
     _check_range(value, item, where)
     if kind == "color" and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         raise ConfigError(f"{where} must be a colour like #ff33e0, received {value!r}")
+    if kind == "odd" and value % 2 == 0:
+        raise ConfigError(f"{where} must be odd, received {value}; use {value - 1} or {value + 1}")
     return value  # type: ignore[no-any-return]
 
 
-def _number(text: str) -> float | str:
-    """YAML 1.1 takes 1e-3 for text: it wants 1.0e-3."""
-    return float(text) if re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", text) else text
+def _number(text: str, allowed: tuple[Any, ...]) -> float | str:
+    """Text that is a number where one is wanted: 010, and 1e-3, of which YAML 1.1 wants 1.0e-3."""
+    if int in allowed and re.fullmatch(r"[-+]?0\d+", text):
+        return int(text)
+    if float in allowed and re.fullmatch(r"[-+]?(0\d+|(\d+\.?\d*|\.\d+)[eE][-+]?\d+)", text):
+        return float(text)
+    return text
 
 
 def _expected(allowed: tuple[Any, ...]) -> str:

@@ -117,6 +117,8 @@ def values(item: dataclasses.Field[Any], hint: Any) -> st.SearchStrategy[Any]:
     low, high = item.metadata["low"], item.metadata["high"]
     if item.metadata["kind"] == "color":
         return st.from_regex(r"#[0-9a-fA-F]{6}", fullmatch=True)
+    if item.metadata["kind"] == "odd":
+        return st.integers(low // 2, (high - 1) // 2).map(lambda half: 2 * half + 1)
     kinds: dict[Any, Callable[[], st.SearchStrategy[Any]]] = {
         type(None): st.none,
         bool: st.booleans,
@@ -215,6 +217,9 @@ def test_an_empty_file_changes_nothing(text: str, tmp_path: Path) -> None:
         ("just words", "must hold `key: value` lines, received 'just words'"),
         ("a: [1", "is not valid YAML"),
         ("a: !!python/object/apply:os.system [ls]", "is not valid YAML"),
+        ("source: {name: !!int one}", "is not valid YAML"),
+        ("source: {name: " + 2000 * "[", "is not valid YAML: it is nested too deeply"),
+        ("refine: {erosion: 4}", "refine.erosion must be odd, received 4; use 3 or 5"),
     ],
 )
 def test_a_mistake_is_told_by_file_key_value_and_remedy(
@@ -248,7 +253,19 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         ("sample.every=5", 5),
         ("model.threshold=1", 1.0),
         ("model.threshold=1e-1", 0.1),
+        ("model.threshold=2.5e-1", 0.25),
+        ("refine.threshold=5e-1", 0.5),
+        ("sample.rate=1e1", 10.0),
+        ("source.start=1e1", 10.0),
         ("refine.iterations=null", None),
+        ("refine.iterations=010", 10),  # YAML 1.1 reads 8
+        ("refine.iterations=09", 9),
+        ("refine.kmeans_pixels=0x10", 16),
+        ("source.rate=010", 10.0),
+        ("source.start=010", 10.0),
+        ("source.name=010", "010"),
+        ("source.name=2024-12-25", "2024-12-25"),
+        ("source.name=2024-13-45", "2024-13-45"),
         ("render.text=false", False),
         ("output.path=a=b.mp4", "a=b.mp4"),
         ("output.preset=10", "10"),
@@ -273,6 +290,13 @@ def test_set_reads_a_value_as_its_option_wants_it(assignment: str, value: Any) -
         ("sample=2", "sample is a section of keys"),
         ("sample.every=0", "sample.every must be at least 1, received 0"),
         ("sample.every=[", "'[' is not a YAML value"),
+        ("sample.every=!!int one", "'!!int one' is not a YAML value"),
+        ("render.text=!!bool perhaps", "'!!bool perhaps' is not a YAML value"),
+        ("sample.every=" + 2000 * "[", "is not a YAML value"),
+        ("sample.every=" + 5000 * "9", "is not a YAML value"),
+        ("refine.iterations=5e0", "must be a whole number or null, received '5e0'"),
+        ("refine.erosion=4", "refine.erosion must be odd, received 4; use 3 or 5"),
+        ("refine.seed=4294967296", "refine.seed must be 0–4294967295, received 4294967296"),
         ("=5", "unknown key"),
     ],
 )
