@@ -20,6 +20,7 @@ from rustvid.method.classify import Answer
 from rustvid.method.model import Model
 from rustvid.training import (
     batches,
+    checkpoint,
     choose,
     composites,
     data,
@@ -643,6 +644,68 @@ def test_a_training_that_was_broken_off_ends_as_an_unbroken_one(
 
 
 @pytest.mark.usefixtures("shallow", "eager")
+def test_a_training_of_another_recipe_or_other_photos_is_not_gone_on_with(tmp_path: Path) -> None:
+    write_set(tmp_path / "photos", 4)
+    out = tmp_path / "out"
+    config = train.TrainConfig(
+        start=None, first=2, rounds=1, crop=64, composites=1, validation=0.0, probe=False
+    )
+    (out / "round1.npz").parent.mkdir()
+    (out / "round1.npz").touch()
+    (out / "log.csv").write_text("of,another\n50,training\n")
+    train.train(tmp_path / "photos", out, config)
+    assert not (out / "round1.npz").exists()
+    assert [row.split(",")[0] for row in (out / "log.csv").read_text().split()] == ["step", "2"]
+    card = (out / "rustvid-student.md").read_bytes()
+    own = replace(config.paper, epochs=3)
+    other = replace(config, rate=0.1, start="imagenet", paper=own)
+    with pytest.raises(
+        UsageError,
+        match=r"state\.npz: was trained with start null \(now imagenet\), "
+        r"rate 0\.0005 \(now 0\.1\), paper\.epochs 35 \(now 3\); use another --out",
+    ):
+        train.train(tmp_path / "photos", out, other)
+    (tmp_path / "photos" / data.SOURCES).write_text("file,source\ncorrosion/0.png,x\n")
+    with pytest.raises(UsageError, match="was trained with other photographs; use another"):
+        train.train(tmp_path / "photos", out, config)
+    (tmp_path / "photos" / data.SOURCES).unlink()
+    (tmp_path / "photos" / data.CLEAN / "3.png").unlink()
+    with pytest.raises(UsageError, match="was trained with other photographs; use another"):
+        train.train(tmp_path / "photos", out, config)
+    assert (out / "rustvid-student.md").read_bytes() == card
+
+
+def test_a_state_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    assert checkpoint.load(path, {}) is None
+    np.savez(path, origin="{}", mean0=np.zeros(1000))
+    whole = path.read_bytes()
+    for broken in (whole[:400], whole[:-9], b"", b"text"):
+        path.write_bytes(broken)
+        with pytest.raises(UsageError, match=r"state\.npz: is no state of a training, or cut"):
+            checkpoint.load(path, {})
+    np.savez(path, mean0=np.zeros(9))
+    with pytest.raises(UsageError, match="does not say by what recipe"):
+        checkpoint.load(path, {})
+
+
+def test_the_log_goes_on_after_the_step_that_was_saved(tmp_path: Path) -> None:
+    watch = Watch(tmp_path, [], 0, lambda step, total, loss: None, ["loss"], 96, "w")
+    for step in (50, 100, 150):
+        watch.note(step, [0.5])
+    watch.go_on(100)
+    watch.note(150, [0.25])
+    rows = [row.split(",") for row in (tmp_path / "log.csv").read_text().split()]
+    assert [(row[0], row[2]) for row in rows[1:]] == [
+        ("50", "0.5000"),
+        ("100", "0.5000"),
+        ("150", "0.2500"),
+    ]
+    watch.go_on(0)
+    assert not (tmp_path / "log.csv").exists()
+
+
+@pytest.mark.usefixtures("shallow", "eager")
 def test_a_round_ends_when_the_validation_gets_no_better(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -713,6 +776,8 @@ def test_the_papers_training_goes_on_to_the_same_weights(tmp_path: Path) -> None
     broken = paper.train(tmp_path / "photos", tmp_path / "broken", paper_config(), quiet)
     first, second = (models.read_weights(path) for path in (whole, broken))
     assert all(np.array_equal(first[name], second[name]) for name in first)
+    with pytest.raises(UsageError, match=r"with paper\.filters 2 \(now 3\); use another"):
+        paper.train(tmp_path / "photos", tmp_path / "broken", paper_config(filters=3), quiet)
     log = (tmp_path / "broken" / "log.csv").read_text().splitlines()
     assert log[0] == "step,seconds,loss,accuracy,validation_auc" and len(log) == 4
     assert whole.with_suffix(".md").read_text().startswith("# Model card: rustseg\n")

@@ -74,6 +74,8 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     keras.mixed_precision.set_global_policy("float32")
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
+    came = checkpoint.origin(config, read)
+    saved = checkpoint.load(out / "state.npz", came)
     photos, held_out = data.split(read.photos, config.validation)
     dtype = "mixed_bfloat16" if config.precision == "mixed_bfloat16" else "float32"
     whole = network.build(config.paper.filters, dtype=dtype)
@@ -86,7 +88,14 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     )
     model.optimizer.build(model.trainable_variables)
     watch = Watch(out, held_out, config.patience, tell, LOG, CLASSIFIER_SIZE, "rustseg")
-    _epochs(model, whole, photos, config, watch)
+    done = int(checkpoint.restore(saved, model)["epoch"]) if saved else 0
+    watch.go_on(done)
+    for number in range(done, config.paper.epochs):
+        _epoch(number, model, whole, photos, config, watch)
+        epoch = {"epoch": np.array(number + 1)}
+        checkpoint.save(out / "state.npz", model, came, epoch)
+        if watch.enough():
+            break
     weights = watch.weights
     ready = Model(ModelConfig(name=str(weights)))
     validated = evaluate.classify(held_out, ready) if held_out else None
@@ -97,27 +106,21 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     return weights
 
 
-def _epochs(
+def _epoch(
+    number: int,
     model: Any,
     whole: Any,
     photos: Sequence[data.Photo],
     config: TrainConfig,
     watch: Watch,
 ) -> None:
-    """All epochs that are not done yet, a line of the log and the state after each."""
-    path = watch.out / "state.npz"
-    done = int(checkpoint.restore(path, model)["epoch"]) if path.exists() else 0
-    total = config.paper.epochs
-    for number in range(done, total):
-        found = [math.nan, math.nan]
-        made = batches(photos, config.paper, config.seed, number)
-        with ReadAhead(made, _AHEAD, "rustvid-batches") as ahead:
-            for images, labels in ahead:
-                found = model.train_on_batch(images, labels)
-                watch.tell(number, total, float(found[0]))
-        watch.note(number + 1, found, whole)
-        model.reset_metrics()
-        network.save_weights(whole, watch.weights)
-        checkpoint.save(path, model, {"epoch": np.array(number + 1)})
-        if watch.enough():
-            return
+    """One epoch, a line of the log and the weights after it."""
+    found = [math.nan, math.nan]
+    made = batches(photos, config.paper, config.seed, number)
+    with ReadAhead(made, _AHEAD, "rustvid-batches") as ahead:
+        for images, labels in ahead:
+            found = model.train_on_batch(images, labels)
+            watch.tell(number, config.paper.epochs, float(found[0]))
+    watch.note(number + 1, found, whole)
+    model.reset_metrics()
+    network.save_weights(whole, watch.weights)

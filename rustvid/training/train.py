@@ -135,19 +135,19 @@ class State:
         """The network as it runs, with the mean weights; the same one each time."""
         return self._ready(self.mean, dtype)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, came: checkpoint.Origin) -> None:
         """Write it all, atomically."""
         extra = {f"mean{i}": value for i, value in enumerate(self.mean)}
-        checkpoint.save(path, self.model, extra | {"step": np.array(self.step)})
+        checkpoint.save(path, self.model, came, extra | {"step": np.array(self.step)})
 
-    def restore(self, path: Path) -> None:
+    def restore(self, saved: checkpoint.Extra) -> None:
         """Go back to what was saved."""
-        extra = checkpoint.restore(path, self.model)
+        extra = checkpoint.restore(saved, self.model)
         self.step = int(extra["step"])
         self.mean = [extra[f"mean{i}"] for i in range(len(self.mean))]
 
 
-def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
+def run(state: State, photos: Sequence[data.Photo], watch: Watch, came: checkpoint.Origin) -> None:
     """All rounds that are not done yet."""
     config = state.config
     first = choose.first_stock(photos, config)
@@ -167,7 +167,7 @@ def run(state: State, photos: Sequence[data.Photo], watch: Watch) -> None:
             paint=config.paint,
         )
         with batches.stream(stock, mix, config.seed, state.step + 1) as made:
-            _steps(state, config.end(number), made, watch)
+            _steps(state, config.end(number), made, watch, came)
 
 
 def _chosen(
@@ -186,14 +186,19 @@ def _chosen(
     return choose.next_stock(photos, looking(str(path)), first, config)
 
 
-def _weak(
-    folder: Path, held_out: Sequence[data.Photo], config: TrainConfig
-) -> Sequence[data.Photo]:
-    """The pool of noisy labels: without what validation or teacher speak against."""
+def _pool(folder: Path, config: TrainConfig) -> data.PhotoSet:
+    """The pool of noisy labels."""
     read = data.read_weak(folder, config.longest)
     if read is None:
         raise UsageError(f"weak: true, but there is no folder {folder / data.WEAK}; use weak=false")
-    photos = data.apart(read.photos, held_out)
+    return read
+
+
+def _weak(
+    pool: Sequence[data.Photo], held_out: Sequence[data.Photo], config: TrainConfig
+) -> Sequence[data.Photo]:
+    """Of the pool what neither validation nor teacher speaks against."""
+    photos = data.apart(pool, held_out)
     return choose.agreed(photos, looking(config.teacher), config) if config.teacher else photos
 
 
@@ -202,7 +207,7 @@ def looking(name: str) -> Model:
     return Model(ModelConfig(name=name, redness=0))
 
 
-def _steps(state: State, end: int, made: Any, watch: Watch) -> None:
+def _steps(state: State, end: int, made: Any, watch: Watch, came: checkpoint.Origin) -> None:
     """Train until `end`: a line of the log every 50 steps, the state and a validation every 250."""
     config = state.config
     watch.new_round()
@@ -216,7 +221,7 @@ def _steps(state: State, end: int, made: Any, watch: Watch) -> None:
         if check and watch.enough():
             state.skip_to(end)
         if check:
-            state.save(watch.out / "state.npz")
+            state.save(watch.out / "state.npz", came)
             network.save_weights(state.ready(), watch.weights)
 
 
@@ -259,16 +264,23 @@ def train(
     keras.mixed_precision.set_global_policy(config.precision)
     out.mkdir(parents=True, exist_ok=True)
     read = data.read_photos(folder, config.longest)
+    pools = [_pool(folder, config)] if config.weak else []
+    came = checkpoint.origin(config, read, *pools)
+    saved = checkpoint.load(out / "state.npz", came)  # before minutes are spent
     photos, held_out = data.split(read.photos, config.validation)
-    weak = _weak(folder, held_out, config) if config.weak else ()
+    weak = [photo for pool in pools for photo in _weak(pool.photos, held_out, config)]
     guide = config.network == "guided"
     pupil = guided.pupil(config) if guide else pupils.student_pupil(config)
     compile_for(pupil.model, config, pupil.pixels)
     state = State(pupil.model, config, pupil.ready)
-    if (out / "state.npz").exists():
-        state.restore(out / "state.npz")
     watch = Watch(out, held_out, config.patience, tell, LOG, pupil.size, pupil.name)
-    run(state, [*photos, *weak], watch)
+    if saved:
+        state.restore(saved)
+    else:
+        for labeller in out.glob("round*.npz"):  # of a training whose state is gone
+            labeller.unlink()
+    watch.go_on(state.step)
+    run(state, [*photos, *weak], watch, came)
     weights = watch.weights
     ready = state.ready()
     if config.probe and guide:

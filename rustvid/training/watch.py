@@ -49,6 +49,19 @@ class Watch:
         self._started = time.monotonic()
         self._best, self._worse = 0.0, 0
 
+    def go_on(self, step: int) -> None:
+        """Take up the log after this step: what it says of later ones, that no state holds, will
+        be done again."""
+        path = self.out / "log.csv"
+        if not path.exists():
+            return
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        kept = [row for row in rows[1:] if row and row[0].isdecimal() and int(row[0]) <= step]
+        path.unlink()
+        if kept:
+            self._write(self._columns, *kept)
+
     def new_round(self) -> None:
         """Each round has its own best."""
         self._best, self._worse = 0.0, 0
@@ -63,15 +76,14 @@ class Watch:
         if auc is not None:
             self._worse = 0 if auc > self._best else self._worse + 1
             self._best = max(auc, self._best)
-        path = self.out / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(self._columns)
-            seconds = round(time.monotonic() - self._started)
-            numbers = [f"{value:.4f}" for value in measured]
-            writer.writerow([step, seconds, *numbers, "" if auc is None else f"{auc:.4f}"])
+        seconds = round(time.monotonic() - self._started)
+        numbers = [f"{value:.4f}" for value in measured]
+        row = [step, seconds, *numbers, "" if auc is None else f"{auc:.4f}"]
+        self._write(*([] if (self.out / "log.csv").exists() else [self._columns]), row)
+
+    def _write(self, *rows: Sequence[object]) -> None:
+        with (self.out / "log.csv").open("a", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
 
     def _validated(self, model: Any) -> float:
         """Area under the ROC, at the size at which the pipeline looks."""
