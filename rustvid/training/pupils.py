@@ -9,8 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rustvid.errors import UsageError
 from rustvid.method import models, network, student
-from rustvid.method.sizes import STUDENT_SIZE
+from rustvid.method.sizes import STUDENT_MULTIPLE, STUDENT_SIZE
 from rustvid.training import imagenet, losses
 from rustvid.training.losses import Loss
 from rustvid.training.recipe import TrainConfig
@@ -36,8 +37,26 @@ class Pupil:
     name: str
 
 
+def check(config: TrainConfig) -> None:
+    """Raise UsageError where the options make no batch, or pictures that a student cannot see."""
+    if config.network == "student" and config.crop % STUDENT_MULTIPLE:
+        below = config.crop // STUDENT_MULTIPLE * STUDENT_MULTIPLE
+        raise UsageError(
+            f"crop must be a multiple of {STUDENT_MULTIPLE} for a student "
+            f"({below}, {below + STUDENT_MULTIPLE}), received {config.crop}"
+        )
+    counts = (config.composites, config.on_corroded, config.all_rust, config.clean, config.corroded)
+    if not any(counts):
+        raise UsageError(
+            "composites, on_corroded, all_rust, clean and corroded are all 0: a batch is made of "
+            "these pictures; set one of them to 1 or more"
+        )
+
+
 def student_pupil(config: TrainConfig) -> Pupil:
-    """The student, begun with what `config.start` says: nothing, the world, or a student."""
+    """The student, begun with what `config.start` says: nothing, the world, or a student; raises
+    UsageError where it cannot be trained so."""
+    check(config)
     model = student.build(None, logits=True)
     begin(model, config.start)
     return Pupil(

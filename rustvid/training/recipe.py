@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rustvid.config import option, section
+from rustvid.config import HIGHEST_SEED, option, section
 
 ADAPT_STEPS = 150  # of `rustvid adapt`
 
@@ -30,7 +30,7 @@ class TrainConfig:
         "what is trained; classifier: the paper's, by its recipe (section paper); guided: the "
         "paper's with paper.filters, by this recipe, so that its heat map learns where rust is",
     )
-    seed: int = option(0, "of everything that is drawn at random")
+    seed: int = option(0, "of everything that is drawn at random", low=0, high=HIGHEST_SEED)
     precision: Literal["float32", "mixed_bfloat16"] = option(
         "float32", "arithmetic of a step; mixed_bfloat16 measured slower on a CPU for this network"
     )
