@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 
 import av
@@ -18,7 +19,7 @@ from rustvid.config import SourceConfig
 from rustvid.errors import SourceError, UsageError
 from rustvid.training import data, evaluate, evaluation, masks, metrics, plots, sheets, tables
 from rustvid.training.evaluate import ClassReport
-from rustvid.training.examples import Example, ExampleSet, half_of
+from rustvid.training.examples import Example, ExampleSet, half_of, told_apart
 from rustvid.video import open_source
 
 STEEL, RUST = (90, 110, 150), media.RUST
@@ -329,6 +330,28 @@ def test_the_halves_part_the_photos_by_name(masked: Path) -> None:
         else:
             with pytest.raises(UsageError, match="half"):
                 list(ExampleSet(masked, half))
+
+
+def test_sets_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a/plant", "b/plant", "b/plant.2", "c/b-plant")]
+    for path in paths:
+        path.mkdir(parents=True)
+    (tmp_path / "b" / "site.v1.mp4").touch()
+    sets = [ExampleSet(path) for path in (*paths, tmp_path / "b" / "site.v1.mp4", paths[0])]
+    names = [chosen.name for chosen in told_apart(sets)]
+    assert names == ["a-plant", "b-plant-2", "plant.2", "b-plant", "site.v1", "a-plant-2"]
+    alone = [chosen.name for chosen in told_apart(sets[2:5])]
+    assert alone == ["plant.2", "b-plant", "site.v1"]
+
+
+def test_each_set_has_its_own_row_and_sheet(masked: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "masked"
+    shutil.copytree(masked, other)
+    out = tmp_path / "out"
+    sets = [ExampleSet(masked), ExampleSet(other)]
+    found = evaluation.evaluate_segment(sets, fakes.quick(), out, fakes.ColourModel())
+    assert list(found.facts["sets"]) == [f"{tmp_path.name}-masked", "other-masked"]
+    assert len({path for path in found.outputs if path.exists()}) == 2
 
 
 def test_best_median_and_worst_are_different_pictures() -> None:

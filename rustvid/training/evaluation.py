@@ -17,7 +17,7 @@ from rustvid.method.classify import Network
 from rustvid.method.model import Model
 from rustvid.training import data, evaluate, masks, plots, sheets, tables
 from rustvid.training.evaluate import ClassReport
-from rustvid.training.examples import Example, ExampleSet
+from rustvid.training.examples import Example, ExampleSet, told_apart
 from rustvid.training.masks import Mask, MaskReport, SetReport
 from rustvid.training.sheets import Tile
 
@@ -97,7 +97,9 @@ def evaluate_segment(
     """Masks of the colour rule and of every stage of the model on every set, in one table.
 
     out: folder for a sheet of the best, median and worst pictures of every set: NAME.png
+    Sets of one name are told apart by their folder's, or by a number.
     """
+    sets = told_apart(sets)
     for chosen in sets:
         if next(iter(chosen), None) is None:  # what is wrong is told before the model loads
             raise UsageError(f"{chosen.path}: holds no picture")

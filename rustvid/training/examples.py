@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 import av
@@ -54,11 +56,13 @@ class ExampleSet:
     """A folder of photographs with masks, or a film; iterated, it is read anew.
 
     half: of a folder "tune", "final" or "all"; every: of a film each Nth frame
+    title: its name, where its own is not enough
     """
 
     path: Path
     half: str = "all"
     every: int = 1
+    title: str = ""
 
     def __post_init__(self) -> None:
         if not self.path.exists():
@@ -70,8 +74,9 @@ class ExampleSet:
 
     @property
     def name(self) -> str:
-        """The folder's or the film's own."""
-        return self.path.resolve().stem
+        """The folder's or the film's own, or what it was told."""
+        own = self.path.resolve()
+        return self.title or (own.name if own.is_dir() else own.stem)
 
     @property
     def has_masks(self) -> bool:
@@ -91,6 +96,22 @@ class ExampleSet:
         if self.path.is_dir():
             return photo_examples(self.path, self.half)
         return film_examples(self.path, self.every)
+
+
+def told_apart(sets: Sequence[ExampleSet]) -> list[ExampleSet]:
+    """The same sets, each with a name of its own: before those that have one name in common their
+    folders' are put, and a number behind what is still the same."""
+    often = Counter(chosen.name for chosen in sets)
+    found: dict[str, ExampleSet] = {}
+    for chosen in sets:
+        name = chosen.name
+        if often[name] > 1:
+            name = f"{chosen.path.resolve().parent.name}-{name}"
+        numbered = (f"{name}-{number}" for number in count(2))
+        while name in found or (often[name] and name != chosen.name):
+            name = next(numbered)
+        found[name] = replace(chosen, title=name)
+    return list(found.values())
 
 
 def photo_pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
