@@ -181,7 +181,7 @@ def _chosen(
             return first
         return choose.next_stock(photos, looking(config.teacher), first, config)
     path = out / f"round{number}.npz"
-    if not path.exists():
+    if state.step == config.end(number - 1) or not path.exists():  # else the round is under way
         network.save_weights(state.ready(), path)
     return choose.next_stock(photos, looking(str(path)), first, config)
 
@@ -276,9 +276,6 @@ def train(
     watch = Watch(out, held_out, config.patience, tell, LOG, pupil.size, pupil.name)
     if saved:
         state.restore(saved)
-    else:
-        for labeller in out.glob("round*.npz"):  # of a training whose state is gone
-            labeller.unlink()
     watch.go_on(state.step)
     run(state, [*photos, *weak], watch, came)
     weights = watch.weights
