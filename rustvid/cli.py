@@ -545,16 +545,16 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate_classify(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.training.evaluation import evaluate_classify
-    out = Path(options.out) if options.out else None
-    _show(evaluate_classify(Path(options.data), _configuration_of_model(options), out), options)
+    config, out = _configuration_of_model(options), Path(options.out) if options.out else None
+    _show(evaluate_classify(Path(options.data), config, out), options)
     return 0
 
 
 def _evaluate_segment(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.training.evaluation import evaluate_segment
-    out = Path(options.out) if options.out else None
-    _show(evaluate_segment(_sets(options), _configuration_of_model(options), out), options)
+    config, out = _configuration_of_model(options), Path(options.out) if options.out else None
+    _show(evaluate_segment(_sets(options), config, out), options)
     return 0
 
 
@@ -565,9 +565,13 @@ def _sets(options: argparse.Namespace) -> list[ExampleSet]:
 
 
 def _configuration_of_model(options: argparse.Namespace) -> Config:
+    from rustvid.method.refine import check as check_refinement
+
     config = _changed(Config(), options)
-    quoted = json.dumps(options.model)
-    return _named("--model", config, f"model.name={quoted}") if options.model else config
+    if options.model:
+        config = _named("--model", config, f"model.name={json.dumps(options.model)}")
+    check_refinement(config.refine)  # what a run refuses is not worth measuring
+    return config
 
 
 def _show(found: Evaluation, options: argparse.Namespace) -> None:

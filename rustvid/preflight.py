@@ -12,8 +12,7 @@ from rustvid.config import Config, OutputConfig, StatusConfig
 from rustvid.errors import UsageError
 from rustvid.journal import check_journal
 from rustvid.method.models import find
-from rustvid.method.refine import ITERATIONS
-from rustvid.method.refine.fast import check as check_fast
+from rustvid.method.refine import check as check_refinement
 from rustvid.video import (
     LOSSLESS,
     PICTURES,
@@ -63,8 +62,7 @@ def preflight(config: Config) -> Paths:
             f"sample.rate {config.sample.rate} and sample.every {config.sample.every}: both say "
             "which frames are analysed; leave sample.rate null or sample.every 1"
         )
-    if config.refine.engine == "fast" and config.refine.method in ("auto", *ITERATIONS):
-        check_fast(config.refine.crf, config.refine.size)
+    check_refinement(config.refine)
     find(config.model.name)
     live = is_live(config.input, config.source)
     frames = _live(config) if live else _recorded(config)

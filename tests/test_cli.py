@@ -371,3 +371,18 @@ def test_training_without_photos_is_told_and_leaves_no_weights(
     assert main(["train", str(tmp_path), "--out", str(out), "--set", "crop=64"]) == 2
     assert "no class folder corrosion" in capsys.readouterr().err
     assert not list(out.glob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    "words", [["evaluate", "segment"], ["evaluate", "classify"], ["tune"], ["adapt"]]
+)
+def test_a_refinement_that_a_run_refuses_is_not_measured_either(
+    words: list[str], tmp_path: Path, capsys: Told
+) -> None:
+    """At once: before the pictures, which are not there, are looked for."""
+    quick = ["refine.method=crf", "refine.engine=fast", "refine.crf.appearance_sigma_xy=3"]
+    given = [*words, str(tmp_path / "none"), *(w for key in quick for w in ("--set", key))]
+    out = [] if words[0] == "evaluate" else ["--out", str(tmp_path / "out")]
+    assert main([*given, *out]) == 2
+    assert "refine.engine fast needs a reach of 10 pixels" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

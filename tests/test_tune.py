@@ -12,6 +12,7 @@ import pytest
 from rustvid.config import Config, apply, load
 from rustvid.errors import UsageError
 from rustvid.method.classify import Answer
+from rustvid.method.refine import check
 from rustvid.training.examples import ExampleSet
 from rustvid.training.tune import cross_validated, draw, tune
 
@@ -92,6 +93,17 @@ def test_what_is_drawn_is_within_the_ranges_of_the_options() -> None:
             for name, value in vars(settings.crf).items():
                 config = apply(config, f"refine.crf.{name}={value}")
             assert settings.erosion % 2 == 1
+
+
+@pytest.mark.parametrize("method", ["crf", "advanced", "student-crf"])
+def test_what_is_drawn_for_the_quick_crf_is_what_a_run_takes(method: str) -> None:
+    """Its cells want a reach of ten pixels, which small pictures make short."""
+    base = fakes.quick(f"refine.method={method}", "refine.engine=fast", "refine.size=224").refine
+    rng = np.random.default_rng(0)
+    drawn = [draw(rng, base) for _ in range(200)]
+    for settings in drawn:
+        check(settings)
+    assert {settings.size for settings in drawn} == {224, 286, 416}
 
 
 def test_too_few_or_clean_pictures_are_an_error(ramps: Path) -> None:

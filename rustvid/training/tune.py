@@ -9,6 +9,7 @@ there before is anything changed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rustvid.errors import SinkError, UsageError
 from rustvid.method.classify import Network
 from rustvid.method.model import Model
 from rustvid.method.refine import SETTLED
+from rustvid.method.refine import check as check_refinement
 from rustvid.training import data, masks, metrics, tables
 from rustvid.training.evaluate import looks, seen
 from rustvid.training.examples import Example, ExampleSet
@@ -135,7 +137,15 @@ def _chosen(sets: Sequence[ExampleSet], pictures: int) -> list[Example]:
 
 
 def draw(rng: np.random.Generator, base: RefineConfig) -> RefineConfig:
-    """Settings at random, of those that matter to the method of `base`."""
+    """Settings at random, of those that matter to the method of `base`, and that a run takes."""
+    while True:
+        found = _drawn(rng, base)
+        with suppress(UsageError):  # too short a reach for the quick CRF, at this size
+            check_refinement(found)
+            return found
+
+
+def _drawn(rng: np.random.Generator, base: RefineConfig) -> RefineConfig:
     size = int(rng.choice([286, 416, base.size]))
     if base.method in ("student", "student-crf"):
         found = replace(base, size=size, level=_rounded(rng.uniform(0.03, 0.9)))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.config import Method, RefineConfig
-from rustvid.method.refine import kmeans, threshold
+from rustvid.method.refine import fast, kmeans, threshold
 from rustvid.method.refine.crf import crf, energy_of, unary
 from rustvid.method.refine.fast import fast_crf
 from rustvid.method.refine.specks import without_specks
@@ -26,6 +26,12 @@ from rustvid.method.refine.specks import without_specks
 SETTLED: dict[str, Method] = {"student": "student", "classifier": "advanced"}
 # The paper's "K-Means + CRF (Advanced)" and "Pure CRF"; student-crf as the former.
 ITERATIONS = {"advanced": 10, "crf": 25, "student-crf": 10}
+
+
+def check(config: RefineConfig) -> None:
+    """Raise UsageError where the engine of the CRF cannot do what is asked of it."""
+    if config.engine == "fast" and config.method in ("auto", *ITERATIONS):
+        fast.check(config.crf, config.size)
 
 
 def one_thread() -> None:
