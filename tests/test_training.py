@@ -598,6 +598,34 @@ def test_a_two_colour_problem_is_learned_end_to_end(tmp_path: Path) -> None:
     assert float(ops.sum(ops.zeros(1))) == 0
 
 
+class _Counted:
+    """A network whose one weight is the number of its steps."""
+
+    steps = 0
+
+    def get_weights(self) -> list[np.ndarray]:
+        return [np.array([float(self.steps)])]
+
+    def train_on_batch(self, images: object, labels: object) -> list[float]:
+        self.steps += 1
+        return [0.0]
+
+
+@pytest.mark.parametrize("steps", [9, 10, 14, 20])
+def test_the_mean_that_ships_knows_the_last_steps_too(steps: int) -> None:
+    state = train.State(_Counted(), train.TrainConfig(horizon=20), lambda mean, dtype: mean)
+    for _ in range(steps):
+        state.advance(None, None)
+    before = float(state.mean[0][0])
+    state.fold()
+    after = float(state.mean[0][0])
+    assert after == before if steps % 10 == 0 else steps > after > before
+    if steps == 20:  # 5/6 of 10 after ten steps, then 2/7 of that and 5/7 of 20
+        assert after == pytest.approx(2 / 7 * 25 / 3 + 5 / 7 * 20)
+    state.fold()
+    assert float(state.mean[0][0]) == after
+
+
 class _PulledPlugError(Exception):
     pass
 

@@ -104,6 +104,7 @@ def adapt(
     with batches.stream(stock, mix, recipe.seed) as made:
         while state.step < steps:
             tell(state.step + 1, steps, float(state.advance(*next(made))[0]))
+    state.fold()
     weights = out / "adapted.npz"
     network.save_weights(state.ready(), weights)
     used = _with(config, weights)

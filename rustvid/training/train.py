@@ -113,6 +113,7 @@ class State:
 
     def __init__(self, model: Any, config: TrainConfig, ready: Ready) -> None:
         self.model, self.config, self.step = model, config, 0
+        self._folded = 0  # the step that the mean knows of
         self.mean = [np.array(value) for value in model.get_weights()]
         self._ready = ready
 
@@ -121,14 +122,22 @@ class State:
         found = self.model.train_on_batch(images, labels)
         self.step += 1
         if self.step % 10 == 0:
-            keep = min(1 - 10 / self.config.horizon, self.step / (self.step + 50))
-            for mean, value in zip(self.mean, self.model.get_weights(), strict=True):
-                mean += (1 - keep) * (value - mean)
+            self.fold()
         return found
+
+    def fold(self) -> None:
+        """Let the mean know of the steps since it was last told: every tenth, and at an end."""
+        steps, self._folded = self.step - self._folded, self.step
+        if not steps:
+            return
+        keep = min(1 - steps / self.config.horizon, self.step / (self.step + 5 * steps))
+        for mean, value in zip(self.mean, self.model.get_weights(), strict=True):
+            mean += (1 - keep) * (value - mean)
 
     def skip_to(self, step: int) -> None:
         """The round is over early; the next one begins with these weights."""
-        self.step = step
+        self.fold()
+        self.step = self._folded = step
         self.model.optimizer.iterations.assign(step)  # the schedule counts by it
 
     def ready(self, dtype: str = "float32") -> Any:
@@ -138,12 +147,13 @@ class State:
     def save(self, path: Path, came: checkpoint.Origin) -> None:
         """Write it all, atomically."""
         extra = {f"mean{i}": value for i, value in enumerate(self.mean)}
-        checkpoint.save(path, self.model, came, extra | {"step": np.array(self.step)})
+        extra |= {"step": np.array(self.step), "folded": np.array(self._folded)}
+        checkpoint.save(path, self.model, came, extra)
 
     def restore(self, saved: checkpoint.Extra) -> None:
         """Go back to what was saved."""
         extra = checkpoint.restore(saved, self.model)
-        self.step = int(extra["step"])
+        self.step, self._folded = int(extra["step"]), int(extra["folded"])
         self.mean = [extra[f"mean{i}"] for i in range(len(self.mean))]
 
 
@@ -213,6 +223,8 @@ def _steps(state: State, end: int, made: Any, watch: Watch, came: checkpoint.Ori
     watch.new_round()
     while state.step < end:
         found = state.advance(*next(made))
+        if state.step == end:
+            state.fold()
         watch.tell(state.step, config.total, float(found[0]))
         check = state.step % EVERY == 0 or state.step == end
         if check or state.step % 50 == 0:
