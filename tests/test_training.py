@@ -179,6 +179,26 @@ def test_the_split_takes_its_share_of_every_class_and_source() -> None:
     assert data.split(photos, 0.0)[1] == []
 
 
+def test_a_class_without_a_photo_that_teaches_is_refused_with_its_faults(tmp_path: Path) -> None:
+    write_set(tmp_path, 2)
+    for path in (tmp_path / data.CLEAN).iterdir():
+        path.write_bytes(b"not a picture")
+    for network in ("student", "classifier"):
+        begin = paper.train if network == "classifier" else train.train
+        config = train.TrainConfig(network=network, validation=0.0)
+        with pytest.raises(
+            UsageError, match=r"not_corrosion: no photograph .*left out: 2 unreadable \(not_corr"
+        ):
+            begin(tmp_path, tmp_path / "out", config, lambda step, total, loss: None)
+    write_set(tmp_path / "few", 4)
+    for name in "123":
+        (tmp_path / "few" / data.CORROSION / f"{name}.png").unlink()
+    read = data.read_photos(tmp_path / "few")
+    with pytest.raises(UsageError, match=r"corrosion: all .*\(1\) fall into validation 0\.5"):
+        data.parted(tmp_path / "few", read, 0.5)
+    assert [len(part) for part in data.parted(tmp_path / "few", read, 0.0)] == [5, 0]
+
+
 def test_sources_are_found_in_the_folder_and_beside_it(tmp_path: Path) -> None:
     write_set(tmp_path / "train", 1)
     table = "file,source\ntrain/corrosion/0.png,x\ntest/corrosion/0.png,y\n"

@@ -68,6 +68,7 @@ class PhotoSet:
     photos: tuple[Photo, ...]
     faults: dict[str, int]
     listing: str  # SHA-256 over every file's name and content
+    left_out: str = "none"  # the faults with names, for a reader
 
     def where(self, corroded: bool) -> tuple[Photo, ...]:
         """The photos of one class."""
@@ -147,7 +148,7 @@ def read_photos(folder: Path, longest: int = 496) -> PhotoSet:
     are counted and left out, a missing or empty class is an error."""
     files = PhotoFolder(folder, longest)
     photos = tuple(files)
-    return PhotoSet(photos, files.faults.counts, files.listing)
+    return PhotoSet(photos, files.faults.counts, files.listing, str(files.faults))
 
 
 def read_weak(folder: Path, longest: int = 496) -> PhotoSet | None:
@@ -201,6 +202,23 @@ def split(photos: Iterable[Photo], validation: float) -> tuple[list[Photo], list
             side += group
         spare = wanted
     return _by_name(training), _by_name(held_out)
+
+
+def parted(folder: Path, read: PhotoSet, validation: float) -> tuple[list[Photo], list[Photo]]:
+    """The split of what was read of a folder; UsageError where a class has no photo to teach."""
+    training, held_out = split(read.photos, validation)
+    for label, corroded in ((CORROSION, True), (CLEAN, False)):
+        if any(photo.corroded == corroded for photo in training):
+            continue
+        if there := len(read.where(corroded)):
+            raise UsageError(
+                f"{folder / label}: all that can be used ({there}) fall into validation "
+                f"{validation:g} and none teaches; add photographs or use validation=0"
+            )
+        raise UsageError(
+            f"{folder / label}: no photograph that can be used; left out: {read.left_out}"
+        )
+    return training, held_out
 
 
 def apart(photos: Sequence[Photo], others: Sequence[Photo]) -> list[Photo]:

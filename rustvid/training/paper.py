@@ -76,7 +76,7 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     read = data.read_photos(folder, config.longest)
     came = checkpoint.origin(config, read)
     saved = checkpoint.load(out / "state.npz", came)
-    photos, held_out = data.split(read.photos, config.validation)
+    photos, held_out = data.parted(folder, read, config.validation)
     dtype = "mixed_bfloat16" if config.precision == "mixed_bfloat16" else "float32"
     whole = network.build(config.paper.filters, dtype=dtype)
     model = keras.Model(whole.input, whole.output["probability"])

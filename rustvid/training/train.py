@@ -279,7 +279,7 @@ def train(
     pools = [_pool(folder, config)] if config.weak else []
     came = checkpoint.origin(config, read, *pools)
     saved = checkpoint.load(out / "state.npz", came)  # before minutes are spent
-    photos, held_out = data.split(read.photos, config.validation)
+    photos, held_out = data.parted(folder, read, config.validation)
     weak = [photo for pool in pools for photo in _weak(pool.photos, held_out, config)]
     guide = config.network == "guided"
     pupil = guided.pupil(config) if guide else pupils.student_pupil(config)
