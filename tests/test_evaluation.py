@@ -395,6 +395,12 @@ def test_json_holds_every_figure_and_no_nan(masked: Path, tmp_path: Path) -> Non
     assert facts["model"]["name"] == "colour" and facts["sets"]["masked"]["called"] == 0
 
 
+def test_json_takes_names_that_are_no_text(tmp_path: Path) -> None:
+    facts = {"name": "r\udcf6st.jpg", "set": "Brücke"}
+    path = evaluation.Evaluation("", facts).write_json(tmp_path / "figures.json")
+    assert json.loads(path.read_text("utf-8")) == facts
+
+
 # --- measures --------------------------------------------------------------------------------
 
 

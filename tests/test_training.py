@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +17,7 @@ import tensorflow as tf
 from keras import ops
 
 from rustvid.config import ModelConfig
-from rustvid.errors import UsageError
+from rustvid.errors import SinkError, UsageError
 from rustvid.method import efficientnet, models, student
 from rustvid.method.classify import Answer
 from rustvid.method.model import Model
@@ -74,6 +77,34 @@ def test_faulty_photos_are_named_and_counted(tmp_path: Path) -> None:
     read = data.read_photos(tmp_path)
     assert read.faults == {"unreadable": 2, "tiny": 1, "repeated": 1}
     assert len(read.where(True)) == 3 and len(read.where(False)) == 3
+
+
+def huge(side: int) -> bytes:
+    """A PNG whose header promises so many pixels a side, and which holds none."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunks = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return b"\x89PNG\r\n\x1a\n" + chunks + b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def test_what_cannot_be_read_as_a_file_is_a_fault_like_others(tmp_path: Path) -> None:
+    write_set(tmp_path, 2)
+    folder = tmp_path / data.CORROSION
+    (folder / "dangling.jpg").symlink_to("nowhere")
+    (folder / "folder.jpg").mkdir()
+    (folder / "huge.png").write_bytes(huge(40000))
+    named = os.fsencode(folder) + b"/r\xf6st.png"
+    Path(os.fsdecode(named)).write_bytes((folder / "0.png").read_bytes())
+    read = data.read_photos(tmp_path)
+    assert read.faults == {"unreadable": 3, "repeated": 1} and len(read.listing) == 64
+    training, held_out = data.split([photo(os.fsdecode(b"\xf6"), plain((1, 1, 1)))] * 2, 0.5)
+    assert len(training) + len(held_out) == 2
+
+
+def test_a_folder_of_results_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for begin in (train.train, paper.train):
+        with pytest.raises(SinkError, match="file: cannot be made"):
+            begin(tmp_path, tmp_path / "file", train.TrainConfig(), lambda step, total, loss: None)
 
 
 def test_a_missing_or_empty_class_is_an_error_that_says_so(tmp_path: Path) -> None:
@@ -207,6 +238,14 @@ def test_sources_are_found_in_the_folder_and_beside_it(tmp_path: Path) -> None:
     assert [p.source for p in data.read_photos(tmp_path / "train").photos] == ["x", ""]
     (tmp_path / "train" / data.SOURCES).write_text('file,source\ncorrosion/0.png,"in, side"\n')
     assert data.sources(tmp_path / "train") == {"corrosion/0.png": "in, side"}
+
+
+def test_a_table_of_sources_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    write_set(tmp_path, 1)
+    for content in (b"file,source\ncorrosion/0.png,M\xfcller\n", b'"' + b"x" * 200_000 + b'"\n'):
+        (tmp_path / data.SOURCES).write_bytes(content)
+        with pytest.raises(UsageError, match=r"sources\.csv: cannot be read .*UTF-8"):
+            data.sources(tmp_path)
 
 
 # --- material and composites -----------------------------------------------------------------

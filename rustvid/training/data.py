@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,8 +78,13 @@ class PhotoSet:
 
 def share(name: str, seed: int = 0) -> float:
     """A number in [0, 1) that depends on the name alone: splits that survive added files."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    digest = hashlib.sha256(_bytes(f"{seed}:{name}")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _bytes(name: str) -> bytes:
+    """Of a file's name, which need not be text: those it has on the disk."""
+    return name.encode(errors="surrogateescape")
 
 
 def fit_inside(image: Image, longest: int) -> Image:
@@ -93,10 +99,23 @@ def fit_inside(image: Image, longest: int) -> Image:
 
 def decode(content: bytes) -> Image | None:
     """(h, w, 3) uint8 RGB, or None if these bytes are not a picture."""
-    if not content:
-        return None
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    image = decoded(content, cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(image[:, :, ::-1].copy(), np.uint8)
+
+
+def decoded(content: bytes, how: int) -> NDArray[np.generic] | None:
+    """What OpenCV makes of these bytes; None also of a picture that it finds too large."""
+    with suppress(cv2.error):
+        if content:
+            return cv2.imdecode(np.frombuffer(content, np.uint8), how)
+    return None
+
+
+def read(path: Path) -> bytes:
+    """What a file holds; nothing where it cannot be read: a link that leads nowhere, a folder."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 class PhotoFolder:
@@ -130,9 +149,9 @@ class PhotoFolder:
         seen: dict[str, str] = {}
         for label, path in self._files:
             name = f"{label}/{path.name}"
-            content = path.read_bytes()
+            content = read(path)
             digest = hashlib.sha256(content).hexdigest()
-            self._listing.update(f"{name} {digest}\n".encode())
+            self._listing.update(_bytes(f"{name} {digest}\n"))
             image = decode(content)
             fault = _fault(image, label, seen.get(digest, ""))
             seen.setdefault(digest, label)
@@ -304,8 +323,11 @@ def sources(folder: Path) -> dict[str, str]:
 
 
 def _table(path: Path) -> dict[str, str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as exc:
+        raise UsageError(f"{path}: cannot be read ({exc}); save it as CSV in UTF-8") from exc
     if any(len(row) < 2 for row in rows):
         raise UsageError(f"{path}: needs two columns, file and source, in every row")
     return {row[0]: row[1] for row in rows[1:]}

@@ -36,7 +36,8 @@ class Evaluation:
         """The facts as a JSON file."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n")
+            text = json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n"
+            path.write_text(text, "utf-8", "backslashreplace")  # names that are no text: \udcff
         except OSError as exc:
             raise SinkError(f"{path}: cannot be written ({exc.strerror})") from exc
         return path
@@ -78,7 +79,7 @@ def _drawn(report: ClassReport, folder: Path, out: Path) -> tuple[Path, ...]:
     )
     tiles = []
     for index in report.mistakes():
-        image = data.decode((folder / report.names[index]).read_bytes())
+        image = data.decode(data.read(folder / report.names[index]))
         if image is None:
             raise UsageError(f"{folder / report.names[index]}: changed while it was evaluated")
         said = f"p {report.probability[index]:.3f}, is {report.names[index].split('/')[0]}"

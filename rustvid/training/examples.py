@@ -137,8 +137,8 @@ def photo_examples(folder: Path, half: str = "all") -> Iterator[Example]:
 
 
 def _photo_example(name: str, path: Path, mask_path: Path) -> Example:
-    image = data.decode(path.read_bytes())
-    mask = cv2.imread(str(mask_path), cv2.IMREAD_UNCHANGED)
+    image = data.decode(data.read(path))
+    mask = data.decoded(data.read(mask_path), cv2.IMREAD_UNCHANGED)
     if image is None or mask is None:
         bad = path if image is None else mask_path
         raise UsageError(f"{bad}: cannot be read; take it and its pair out of the folder")

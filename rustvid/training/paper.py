@@ -24,6 +24,7 @@ from rustvid.method.model import Model
 from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.threads import ReadAhead
 from rustvid.training import card, checkpoint, data, evaluate, plots
+from rustvid.training.evaluation import made_folder
 from rustvid.training.recipe import PaperConfig, TrainConfig
 from rustvid.training.watch import Tell, Watch
 
@@ -72,7 +73,7 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     card beside it."""
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy("float32")
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
     read = data.read_photos(folder, config.longest)
     came = checkpoint.origin(config, read)
     saved = checkpoint.load(out / "state.npz", came)

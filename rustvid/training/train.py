@@ -35,6 +35,7 @@ from rustvid.training import (
     probe,
     pupils,
 )
+from rustvid.training.evaluation import made_folder
 from rustvid.training.pupils import Ready
 from rustvid.training.recipe import TrainConfig
 from rustvid.training.watch import Tell, Watch
@@ -274,7 +275,7 @@ def train(
     """
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(config.precision)
-    out.mkdir(parents=True, exist_ok=True)
+    made_folder(out)
     read = data.read_photos(folder, config.longest)
     pools = [_pool(folder, config)] if config.weak else []
     came = checkpoint.origin(config, read, *pools)
