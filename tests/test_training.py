@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from rustvid.config import ModelConfig
+from rustvid.config import LocaliseConfig, ModelConfig
 from rustvid.errors import SinkError, UsageError
 from rustvid.method import efficientnet, models, student
 from rustvid.method.classify import Answer
@@ -847,8 +847,17 @@ def test_a_photo_is_flipped_and_turned_by_at_most_the_rotation() -> None:
     assert 0.1 < np.abs(slopes).max() < 0.22 and 3 < upside_down < 17
 
 
-def test_the_papers_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_the_papers_training_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_set(tmp_path / "photos", 6)
+    framed: list[bool] = []
+
+    def judged(config: ModelConfig, localise: LocaliseConfig) -> Model:
+        framed.append(localise.frame)
+        return Model(config, localise)
+
+    monkeypatch.setattr(paper, "Model", judged)
 
     def pull_the_plug(step: int, total: int, loss: float) -> None:
         if step == 2:
@@ -868,4 +877,5 @@ def test_the_papers_training_goes_on_to_the_same_weights(tmp_path: Path) -> None
     log = (tmp_path / "broken" / "log.csv").read_text().splitlines()
     assert log[0] == "step,seconds,loss,accuracy,validation_auc" and len(log) == 4
     assert whole.with_suffix(".md").read_text().startswith("# Model card: rustseg\n")
+    assert framed == [False, False]  # as it was taught, and as `--config paper` runs it
     assert models.kind_of_file(whole) == "classifier"

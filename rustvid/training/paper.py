@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from rustvid.config import ModelConfig
+from rustvid.config import LocaliseConfig, ModelConfig
 from rustvid.method import network
 from rustvid.method.model import Model
 from rustvid.method.sizes import CLASSIFIER_SIZE
@@ -98,7 +98,7 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
         if watch.enough():
             break
     weights = watch.weights
-    ready = Model(ModelConfig(name=str(weights)))
+    ready = Model(ModelConfig(name=str(weights)), LocaliseConfig(frame=False))  # as it was taught
     validated = evaluate.classify(held_out, ready) if held_out else None
     text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
     weights.with_suffix(".md").write_text(text, encoding="utf-8")
