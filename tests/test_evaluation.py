@@ -354,6 +354,13 @@ def test_each_set_has_its_own_row_and_sheet(masked: Path, tmp_path: Path) -> Non
     assert len({path for path in found.outputs if path.exists()}) == 2
 
 
+def test_pictures_of_one_name_are_two_pictures() -> None:
+    first, second = (Example("plant/1", noise(seed), block(9), "plant/1") for seed in (1, 2))
+    kept = [first, second]
+    kept.remove(second)  # as tune does, which keeps few
+    assert kept == [first] and first != second
+
+
 def test_best_median_and_worst_are_different_pictures() -> None:
     report = masks.MaskReport()
     for number in range(20):
@@ -439,6 +446,32 @@ def test_the_interval_of_a_proportion_is_as_wide_as_theory_says() -> None:
     expected = 1.96 * np.sqrt(0.25 * 0.75 / 400)
     assert found.high - found.value == pytest.approx(expected, rel=0.15)
     assert found.value - found.low == pytest.approx(expected, rel=0.15)
+
+
+def test_what_is_not_defined_is_told_as_a_dash_and_null() -> None:
+    names = ["corrosion/a", "not_corrosion/b", "not_corrosion/c"]
+    clean = ClassReport(names[1:], np.zeros(2, bool), np.array([0.1, 0.2]), ["", ""])
+    facts = clean.as_dict()
+    for name in ("recall", "precision", "F1", "AUC"):
+        assert facts[name] == {"value": None, "low": None, "high": None}
+        assert str(clean.estimates[name]) == "– (–)"
+    assert facts["accuracy"] == {"value": 1, "low": 1, "high": 1}
+    alone = ClassReport(names[:1], np.ones(1, bool), np.array([0.9]), [""])
+    assert str(alone.estimates["recall"]) == "1.000 (–)"
+    assert alone.as_dict()["recall"] == {"value": 1, "low": None, "high": None}
+
+
+def test_a_film_of_one_second_has_no_interval() -> None:
+    report = masks.MaskReport()
+    for number in range(3):
+        example = Example(f"film/{number}", rusty(block(80)), block(80), "film/0 s")
+        report.add(example, block(60 + number).astype(np.uint8))
+    assert str(report.estimates["IoU"]) == f"{report.pooled.iou:.3f} (–)"
+    assert report.as_dict()["area error"]["low"] is None
+    report.counts[:] = [metrics.Confusion(0, 0, 9, 9)] * 3  # nothing is marked
+    del report.estimates
+    assert np.isnan(report.estimates["precision"].value)
+    assert report.estimates["recall"].value == 0
 
 
 # --- curves ----------------------------------------------------------------------------------

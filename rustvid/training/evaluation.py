@@ -162,12 +162,13 @@ def _mask_row(
     example: Example, mask: Mask, told: tuple[str, str], count: Any
 ) -> tuple[Tile, Tile, Tile]:
     true = 100 * count.positives / count.total
+    iou = f"{count.iou:.2f}" if count.positives or count.marked else "none"  # drawn in ASCII
     return (
         Tile(example.image, told),
         Tile(sheets.tinted(example.image, example.mask), (f"truth: {true:.1f} %",)),
         Tile(
             sheets.tinted(example.image, mask),
-            (f"mask: {100 * count.marked:.1f} %", f"IoU {count.iou:.2f}"),
+            (f"mask: {100 * count.marked:.1f} %", f"IoU {iou}"),
         ),
     )
 

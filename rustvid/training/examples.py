@@ -24,7 +24,7 @@ HALVES = ("tune", "final", "all")
 HALVES_SEED = 4  # of the split of segment/: chosen before the first training, never changed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no ==: the very same, or another
 class Example:
     """A picture (h, w, 3) uint8 RGB with its true mask, of any size with the same aspect.
 

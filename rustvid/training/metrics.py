@@ -14,7 +14,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of a two-class answer; "positive" is corrosion."""
+    """Counts of a two-class answer; "positive" is corrosion. A measure is nan where it would
+    divide by nothing: there is no recall where nothing is corroded."""
 
     tp: int
     fp: int
@@ -58,8 +59,9 @@ class Confusion:
 
     @property
     def iou(self) -> float:
-        """Intersection over union."""
-        return _ratio(self.tp, self.tp + self.fp + self.fn)
+        """Intersection over union; 0 where nothing is true or marked, so that it can be ranked."""
+        union = self.tp + self.fp + self.fn
+        return self.tp / union if union else 0.0
 
     @property
     def area_error(self) -> float:
@@ -73,7 +75,7 @@ class Confusion:
 
 
 def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+    return part / whole if whole else float("nan")
 
 
 def confusion(truth: Array, answer: Array) -> Confusion:
@@ -160,16 +162,27 @@ def pooled(counts: list[Confusion]) -> Confusion:
     return sum(counts, Confusion(0, 0, 0, 0))
 
 
+def told(value: float, digits: int) -> str:
+    """For a reader: "–" where it is nan."""
+    return "–" if np.isnan(value) else f"{value:.{digits}f}"
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A measure with its 95 % bootstrap interval."""
+    """A measure with its 95 % bootstrap interval; nan where there is none."""
 
     value: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.2f}–{self.high:.2f})"
+        return f"{told(self.value, 3)} ({self.interval(2)})"
+
+    def interval(self, digits: int) -> str:
+        """ "0.41–0.53", or "–"."""
+        if np.isnan(self.low):
+            return "–"
+        return f"{told(self.low, digits)}–{told(self.high, digits)}"
 
     def as_dict(self) -> dict[str, float | None]:
         """For JSON, where there is no nan."""
@@ -198,7 +211,10 @@ def estimate(
 def bootstrap(
     measure: Callable[[Array], float], count: int, *, rounds: int = 500, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % interval of measure(indices) over `rounds` draws with replacement of `count` items."""
+    """95 % interval of measure(indices) over `rounds` draws with replacement of `count` items; nan
+    of a single one, which says nothing of how far others lie from it."""
+    if count < 2:
+        return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     values = [measure(rng.integers(0, count, count)) for _ in range(rounds)]
     if np.isnan(values).all():
