@@ -321,6 +321,19 @@ def test_what_is_wrong_with_a_set_is_named(tmp_path: Path, masked: Path) -> None
         list(ExampleSet(masked))
 
 
+def test_a_mask_is_found_whatever_the_case_of_its_suffix(masked: Path) -> None:
+    for path in sorted(masked.iterdir()):
+        path.rename(path.with_suffix(path.suffix.upper()))
+    cv2.imwrite(str(masked / "w80.tif"), cv2.imread(str(masked / "w80.JPG")))
+    (masked / "w80.JPG").unlink()
+    assert len(list(ExampleSet(masked))) == 3 and not ExampleSet(masked).note
+
+
+def test_a_photo_is_no_set(masked: Path) -> None:
+    with pytest.raises(UsageError, match=r"w40\.jpg: is one photo; name its folder, /.*masked$"):
+        ExampleSet(masked / "w40.jpg")
+
+
 def test_the_halves_part_the_photos_by_name(masked: Path) -> None:
     names = {e.name for e in ExampleSet(masked)}
     tune = {name for name in names if half_of(name) == "tune"}

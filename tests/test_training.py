@@ -248,6 +248,22 @@ def test_a_table_of_sources_that_cannot_be_read_is_one_line(tmp_path: Path) -> N
             data.sources(tmp_path)
 
 
+def test_a_table_of_sources_needs_no_header(tmp_path: Path) -> None:
+    write_set(tmp_path, 1)
+    rows = "corrosion/0.png,x\nnot_corrosion/0.png,y\n"
+    for header in ("", "file,source\n", "\ufeffname,from\n"):
+        (tmp_path / data.SOURCES).write_text(header + rows, encoding="utf-8")
+        assert data.sources(tmp_path) == {"corrosion/0.png": "x", "not_corrosion/0.png": "y"}
+
+
+def test_every_kind_of_photo_that_a_run_reads_teaches(tmp_path: Path) -> None:
+    write_set(tmp_path, 2)
+    for path in (tmp_path / data.CLEAN).glob("*.png"):
+        cv2.imwrite(str(path.with_suffix(".TIF")), cv2.imread(str(path)))
+        path.unlink()
+    assert len(data.read_photos(tmp_path).where(False)) == 2
+
+
 # --- material and composites -----------------------------------------------------------------
 
 

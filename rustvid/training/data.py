@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
+from rustvid.video.photos import PHOTOS
 
 Image = NDArray[np.uint8]
 
@@ -22,7 +23,6 @@ CORROSION, CLEAN = "corrosion", "not_corrosion"  # the names of the two folders
 WEAK = "weak"  # folder beside them: an optional pool with noisy labels, two folders of its own
 SOURCES = "sources.csv"
 SMALLEST = 64  # pixels on the shorter side: below it a photo teaches nothing
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 NEAR = 4  # bits of 64 in which the hashes of near-identical photos differ at most
 FLAT = 2.0  # grey levels: a picture with less contrast has no hash to compare
 
@@ -185,7 +185,7 @@ def _files(folder: Path, label: str) -> list[Path]:
             f"{folder}: no class folder {label}; {known}; name the classes {CORROSION} and {CLEAN}"
         )
     inside = (folder / label).iterdir()
-    files = sorted(path for path in inside if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in inside if path.suffix.lower() in PHOTOS)
     if not files:
         raise UsageError(f"{folder / label}: no photographs in it; a class needs at least one")
     return files
@@ -309,8 +309,8 @@ def fingerprint(image: Image) -> NDArray[np.float32]:
 def sources(folder: Path) -> dict[str, str]:
     """Photo → source, by the name inside `folder`, from sources.csv in it or beside it.
 
-    The table's first two columns are file and source; beside the folder, files begin with the
-    folder's name. Empty where there is no table.
+    The table's first two columns are file and source, with or without a row that says so; beside
+    the folder, files begin with the folder's name. Empty where there is no table.
     """
     inside, beside = folder / SOURCES, folder.resolve().parent / SOURCES
     if inside.is_file():
@@ -330,7 +330,8 @@ def _table(path: Path) -> dict[str, str]:
         raise UsageError(f"{path}: cannot be read ({exc}); save it as CSV in UTF-8") from exc
     if any(len(row) < 2 for row in rows):
         raise UsageError(f"{path}: needs two columns, file and source, in every row")
-    return {row[0]: row[1] for row in rows[1:]}
+    headed = bool(rows) and Path(rows[0][0]).suffix.lower() not in PHOTOS
+    return {row[0]: row[1] for row in rows[headed:]}
 
 
 def source_counts(photos: Iterable[Photo]) -> dict[str, int]:

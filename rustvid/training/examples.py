@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from rustvid.errors import SourceError, UsageError
 from rustvid.training import data
 from rustvid.training.data import Image
+from rustvid.video.photos import PHOTOS
 from rustvid.video.planes import Converter
 
 Bools = NDArray[np.bool_]
 HALVES = ("tune", "final", "all")
+_MASKED = PHOTOS - {".png"}  # photos that may have a .png beside them
 HALVES_SEED = 4  # of the split of segment/: chosen before the first training, never changed
 
 
@@ -67,6 +69,9 @@ class ExampleSet:
     def __post_init__(self) -> None:
         if not self.path.exists():
             raise UsageError(f"{self.path}: no such folder or film")
+        if self.path.is_file() and self.path.suffix.lower() in PHOTOS:
+            folder = self.path.resolve().parent
+            raise UsageError(f"{self.path}: is one photo; name its folder, {folder}")
         if self.half not in HALVES:
             raise UsageError(f"half must be one of {', '.join(HALVES)}, received {self.half}")
         if self.every < 1:
@@ -116,13 +121,16 @@ def told_apart(sets: Sequence[ExampleSet]) -> list[ExampleSet]:
 
 def photo_pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
     """Photos with the PNG mask of the same name beside them, and photos that have none."""
-    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in data.SUFFIXES - {".png"})
-    pairs = [(p, p.with_suffix(".png")) for p in photos if p.with_suffix(".png").exists()]
+    files = sorted(folder.iterdir())
+    masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
+    photos = [path for path in files if path.suffix.lower() in _MASKED]
+    pairs = [(photo, masks[photo.stem]) for photo in photos if photo.stem in masks]
     if not pairs:
+        kinds = ", ".join(sorted(_MASKED))
         raise UsageError(
-            f"{folder}: no photo (.jpg, .bmp, .webp) with a .png mask of the same name beside it"
+            f"{folder}: no photo ({kinds}) with a .png mask of the same name beside it"
         )
-    return pairs, [photo for photo in photos if not photo.with_suffix(".png").exists()]
+    return pairs, [photo for photo in photos if photo.stem not in masks]
 
 
 def photo_examples(folder: Path, half: str = "all") -> Iterator[Example]:
