@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import signal
@@ -13,19 +14,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import fakes
 import media
+import numpy as np
 import pytest
 
 from rustvid import cli, demo
 from rustvid.bench import machine, rounds, suite
 from rustvid.bench.compare import compare
+from rustvid.bench.contestants import NullModel, transcode
 from rustvid.bench.measurement import Measurement
 from rustvid.bench.rounds import ChildFailed, Contestant, measured
 from rustvid.bench.suite import Plan, bench, ninety, plan_for
 from rustvid.bench.tables import report
-from rustvid.config import Config, load
+from rustvid.config import Config, OutputConfig, load
 from rustvid.errors import UsageError
+from rustvid.pipeline import run
 from rustvid.presets import config_path
 
 Told = pytest.CaptureFixture[str]
@@ -153,6 +158,72 @@ def test_a_measurement_that_fails_says_why(tmp_path: Path) -> None:
     config = replace(Config(), input=str(film), model=replace(Config().model, name="nobody"))
     with pytest.raises(ChildFailed, match=r"(?s)nobody ended with exit code 1: .*nobody"):
         measured(Contestant("nobody", "pipeline", config), 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kind", "size"),
+    [
+        ("odd.webm", "libvpx-vp9", "yuv420p", (65, 49)),
+        ("odd.avi", "mjpeg", "yuvj420p", (65, 49)),
+        ("rgb.mkv", "ffv1", "bgr0", (64, 48)),
+        ("odd_rgb.mov", "qtrle", "rgb24", (65, 49)),
+        ("semiplanar.mkv", "rawvideo", "nv12", (64, 48)),
+        ("ten_bits.mkv", "ffv1", "yuv422p10le", (64, 48)),
+    ],
+)
+def test_every_film_that_rustvid_takes_is_transcoded(
+    name: str, codec: str, kind: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    """In the format that the pipeline would choose for its encoder."""
+    film = plain_film(tmp_path / name, codec, kind, size)
+    config = OutputConfig(path=str(tmp_path / "annotated.mp4"), preset="ultrafast")
+    assert transcode(film, tmp_path / "transcoded.mp4", config).frames == 5
+    run(replace(Config(), input=str(film), output=config), model=NullModel()).raise_for_error()
+    assert pixel_format_of(tmp_path / "transcoded.mp4") == pixel_format_of(Path(str(config.path)))
+
+
+def plain_film(path: Path, codec: str, kind: str, size: tuple[int, int]) -> Path:
+    """Five gray pictures."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = *size, kind
+        for level in range(5):
+            gray = np.full((*size[::-1], 3), 40 * level, np.uint8)
+            frame = av.VideoFrame.from_ndarray(gray, "rgb24").reformat(format=kind)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def pixel_format_of(path: Path) -> str:
+    """Whatever its range."""
+    with av.open(str(path)) as container:
+        return str(container.streams.video[0].codec_context.pix_fmt).replace("yuvj", "yuv")
+
+
+def test_sound_that_mp4_does_not_hold_is_left_out_of_the_transcoding(tmp_path: Path) -> None:
+    film = tmp_path / "film.avi"
+    with av.open(str(film), "w") as container:
+        video: Any = container.add_stream("mjpeg", rate=10)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuvj420p"
+        sound: Any = container.add_stream("pcm_mulaw", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+        silence.sample_rate = 8000
+        for _ in range(3):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuvj420p")))
+            container.mux(sound.encode(silence))
+        container.mux([*video.encode(None), *sound.encode(None)])
+    assert transcode(film, tmp_path / "transcoded.mp4", OutputConfig()).frames == 3
+
+
+def test_a_films_digest_is_taken_without_its_being_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"film" * 100_000)
+    wanted = hashlib.sha256(film.read_bytes()).hexdigest()
+    monkeypatch.delattr(Path, "read_bytes")
+    assert machine.file_digest(film) == wanted
 
 
 def test_nine_in_ten() -> None:

@@ -23,8 +23,10 @@ from rustvid.method.model import Model
 from rustvid.method.models import Kind as ModelKind
 from rustvid.pipeline import run
 from rustvid.video import open_source
-from rustvid.video.encoders import ENCODERS, encoder_options
+from rustvid.video.copies import holds
+from rustvid.video.encoders import ENCODERS, encoder_options, pixel_format
 from rustvid.video.muxed import GROUP_SECONDS
+from rustvid.video.planes import Converter, is_rgb
 
 RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
 
@@ -91,19 +93,21 @@ def convert(film: Path) -> Measurement:
 
 
 def transcode(film: Path, out: Path, config: OutputConfig) -> Measurement:
-    """Decode and encode as the pipeline would; the sound is copied. No video costs less."""
-    result = Measurement()
+    """Decode and encode as the pipeline would; the sound is copied where .mp4 holds it. No video
+    costs less."""
+    result, kind = Measurement(), _encoded_as(film, config.codec)
     with stopwatch(result), av.open(str(film)) as source, av.open(str(out), "w") as sink:
         video = source.streams.video[0]
         video.thread_type = "AUTO"
         options = encoder_options(config, "mp4", Fraction(video.average_rate or 25))
         encoder: Any = ENCODERS[config.codec]
         stream: Any = sink.add_stream(encoder, rate=video.average_rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = video.width, video.height, video.pix_fmt
+        stream.width, stream.height, stream.pix_fmt = video.width, video.height, kind
         stream.codec_context.time_base = video.time_base
         stream.codec_context.gop_size = round(GROUP_SECONDS * (video.average_rate or 25))
-        copies = {s.index: sink.add_stream_from_template(s) for s in source.streams.audio}
-        for packet in source.demux(video, *source.streams.audio):
+        sounds = [sound for sound in source.streams.audio if holds("mp4", sound)]
+        copies = {sound.index: sink.add_stream_from_template(sound) for sound in sounds}
+        for packet in source.demux(video, *sounds):
             if packet.stream is video:
                 for frame in packet.decode():
                     picture: Any = frame
@@ -115,6 +119,15 @@ def transcode(film: Path, out: Path, config: OutputConfig) -> Measurement:
                 sink.mux(packet)
         sink.mux(stream.encode(None))
     return result
+
+
+def _encoded_as(film: Path, codec: str) -> str | None:
+    """The format in which the pipeline has the film's pictures encoded."""
+    supported = [known.name for known in av.Codec(ENCODERS[codec], "w").video_formats or []]
+    with av.open(str(film)) as source:
+        frame = next(source.decode(video=0))
+    picture = Converter((1, 1)).picture(frame, Fraction(1))
+    return pixel_format(codec, picture, is_rgb(frame.format), supported)[0]
 
 
 def pipeline(config: Config, null: bool = False) -> Measurement:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 from rustvid.config import OutputConfig
 from rustvid.errors import UsageError
+from rustvid.frames import Picture
 
 CONTAINERS = {
     ".mp4": "mp4",
@@ -95,6 +97,33 @@ def encoder_options(
     if container_format in _WITHOUT_B_FRAMES and codec in ("h264", "hevc"):
         options["bf"] = "0"
     return options
+
+
+def pixel_format(
+    codec: str, picture: Picture, rgb: bool, supported: Sequence[str]
+) -> tuple[str | None, list[str]]:
+    """The format in which an encoder takes such pictures with the least change, None where it
+    takes none; and what is to be said of it.
+
+    rgb: they were RGB in the source; supported: the formats that the encoder takes
+    """
+    told = []
+    height, width = picture.shape
+    odd = (width % 2 and picture.shift_x) or (height % 2 and picture.shift_y)
+    wanted = picture.format
+    if rgb and codec != "ffv1":
+        wanted = "yuv420p" if not (width % 2 or height % 2) else "yuv444p"
+    deep = "10le" if picture.bits > 8 and not rgb else ""
+    if odd and codec in ("h264", "hevc"):
+        wanted = f"yuv444p{deep}"  # 4:2:0 of these codecs has even sides only
+        told.append(f"{width}×{height} has an odd side: encoded as 4:4:4, which fewer players read")
+    for same in (wanted, wanted.replace("yuvj", "yuv")):  # the range is in the stream's tag too
+        if same in supported:
+            return same, told
+    for fallback in (f"yuv444p{deep}", f"yuv420p{deep}", "yuv420p"):
+        if fallback in supported:
+            return fallback, [*told, f"{codec} cannot hold {wanted}: encoded as {fallback}"]
+    return None, [f"{codec} takes no picture of kind {wanted}"]
 
 
 def _held_back(codec: str, preset: str, frames: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from rustvid.video import priority
 from rustvid.video.accelerators import accelerated
 from rustvid.video.border import border
 from rustvid.video.copies import codec_name, holds, is_adts
-from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options
+from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options, pixel_format
 from rustvid.video.planes import video_frame
 from rustvid.video.sink import Sink, Template
 
@@ -184,25 +184,13 @@ class VideoSink(Sink):
     def _pixel_format(self, picture: Picture, context: Any) -> str:
         """The format in which the encoder takes the picture with the least change."""
         supported = [known.name for known in context.codec.video_formats or []]
-        height, width = picture.shape
-        odd = (width % 2 and picture.shift_x) or (height % 2 and picture.shift_y)
-        wanted = picture.format
-        if self._template.info.rgb and self._config.codec != "ffv1":
-            wanted = "yuv420p" if not (width % 2 or height % 2) else "yuv444p"
-        deep = "10le" if picture.bits > 8 and not self._template.info.rgb else ""
-        if odd and self._config.codec in ("h264", "hevc"):
-            wanted = f"yuv444p{deep}"  # 4:2:0 of these codecs has even sides only
-            self._warn(
-                f"{width}×{height} has an odd side: encoded as 4:4:4, which fewer players read"
-            )
-        for same in (wanted, wanted.replace("yuvj", "yuv")):  # the range is in the stream's tag too
-            if same in supported:
-                return same
-        for fallback in (f"yuv444p{deep}", f"yuv420p{deep}", "yuv420p"):
-            if fallback in supported:
-                self._warn(f"{self._config.codec} cannot hold {wanted}: encoded as {fallback}")
-                return fallback
-        raise SinkError(f"{self.path}: {self._config.codec} takes no picture of kind {wanted}")
+        rgb = self._template.info.rgb
+        found, told = pixel_format(self._config.codec, picture, rgb, supported)
+        if found is None:
+            raise SinkError(f"{self.path}: {'; '.join(told)}")
+        for text in told:
+            self._warn(text)
+        return found
 
     def _warn(self, text: str) -> None:
         if text not in self.warnings:
