@@ -545,16 +545,18 @@ def _train(options: argparse.Namespace) -> int:
 def _evaluate_classify(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.training.evaluation import evaluate_classify
+    figures = _figures(options)
     config, out = _configuration_of_model(options), Path(options.out) if options.out else None
-    _show(evaluate_classify(Path(options.data), config, out), options)
+    _show(evaluate_classify(Path(options.data), config, out), figures)
     return 0
 
 
 def _evaluate_segment(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.training.evaluation import evaluate_segment
+    figures = _figures(options)
     config, out = _configuration_of_model(options), Path(options.out) if options.out else None
-    _show(evaluate_segment(_sets(options), config, out), options)
+    _show(evaluate_segment(_sets(options), config, out), figures)
     return 0
 
 
@@ -574,17 +576,32 @@ def _configuration_of_model(options: argparse.Namespace) -> Config:
     return config
 
 
-def _show(found: Evaluation, options: argparse.Namespace) -> None:
-    written = [*found.outputs, *([found.write_json(Path(options.json))] if options.json else [])]
-    _print("\n".join([found.text, *(f"wrote {path}" for path in written)]))
+def _figures(options: argparse.Namespace) -> Path | None:
+    """Where --json goes; what makes that impossible is told before minutes are spent."""
+    from rustvid.video import check_file
+
+    if not options.json:
+        return None
+    check_file(Path(options.json), folders=True)
+    return Path(options.json)
+
+
+def _show(found: Evaluation, figures: Path | None) -> None:
+    """The result comes first: no disk that is full by now takes it."""
+    _print("\n".join([found.text, *(f"wrote {path}" for path in found.outputs)]))
+    if figures:
+        _print(f"wrote {found.write_json(figures)}")
 
 
 def _tune(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.training.tune import tune
-    config = _configuration_of_model(options)
+        from rustvid.video import check_file
+    config, out = _configuration_of_model(options), Path(options.out)
+    check_file(out)
     found = tune(_sets(options), config, options.trials, options.pictures)
-    _print(f"{found.text}\nwrote {found.write(Path(options.out))}")
+    _print(found.text)
+    _print(f"wrote {found.write(out)}")
     return 0
 
 

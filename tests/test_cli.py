@@ -14,8 +14,10 @@ import pytest
 from rustvid import __version__, cli, demo, pipeline
 from rustvid.cli import main
 from rustvid.config import Config, load
-from rustvid.errors import Interrupted
+from rustvid.errors import Interrupted, SinkError
 from rustvid.report.summary import Summary
+from rustvid.training import evaluation, tune
+from rustvid.training.tune import Tuned
 
 ROOT = Path(__file__).resolve().parents[1]
 Told = pytest.CaptureFixture[str]
@@ -386,3 +388,55 @@ def test_a_refinement_that_a_run_refuses_is_not_measured_either(
     assert main([*given, *out]) == 2
     assert "refine.engine fast needs a reach of 10 pixels" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "where", "code", "told"),
+    [
+        (["evaluate", "segment"], "folder", 2, "folder: is a folder; name a file in it"),
+        (["evaluate", "classify"], "file/figures.json", 5, "file: no such folder for figures.json"),
+        (["evaluate", "classify"], "n" * 300, 5, "cannot be written (File name too long)"),
+        (["tune"], "nowhere/tuned.yaml", 5, "nowhere: no such folder for tuned.yaml"),
+        (["tune"], "folder", 2, "folder: is a folder; name a file in it"),
+        (["bench"], "folder", 2, "folder: is a folder; name a file in it"),
+    ],
+)
+def test_where_a_result_cannot_be_written_is_told_before_the_work(
+    words: list[str], where: str, code: int, told: str, tmp_path: Path, capsys: Told
+) -> None:
+    """Before the pictures, which are not there, are looked for."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    flag = "--out" if words == ["tune"] else "--json"
+    assert main([*words, str(tmp_path / "none"), flag, str(tmp_path / where)]) == code
+    assert told in capsys.readouterr().err
+
+
+def test_figures_may_go_to_folders_that_are_not_there_yet(tmp_path: Path, capsys: Told) -> None:
+    """They are made when there are figures, and not before."""
+    figures = tmp_path / "deep" / "deeper" / "figures.json"
+    assert main(["evaluate", "segment", str(tmp_path / "none"), "--json", str(figures)]) == 2
+    assert "none: no such folder or film" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_found_is_printed_though_it_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Told
+) -> None:
+    def full(*_: object) -> Path:
+        raise SinkError("figures.json: cannot be written (No space left on device)")
+
+    found = evaluation.Evaluation("a table", {})
+    monkeypatch.setattr(evaluation, "evaluate_segment", lambda *_: found)
+    monkeypatch.setattr(evaluation.Evaluation, "write_json", full)
+    tuned = Tuned(Config(), 0.1, 0.2, 0.15, 30, 60)
+    monkeypatch.setattr(tune, "tune", lambda *_: tuned)
+    monkeypatch.setattr(Tuned, "write", full)
+    (tmp_path / "photos").mkdir()
+    figures = str(tmp_path / "figures.json")
+    assert main(["evaluate", "segment", str(tmp_path / "photos"), "--json", figures]) == 5
+    said = capsys.readouterr()
+    assert said.out == "a table\n" and "No space left" in said.err
+    assert main(["tune", str(tmp_path / "photos"), "--out", figures]) == 5
+    said = capsys.readouterr()
+    assert said.out == f"{tuned.text}\n" and "No space left" in said.err

@@ -11,8 +11,8 @@ from rustvid.bench.machine import write_json
 from rustvid.bench.suite import bench, plan_for
 from rustvid.bench.tables import report
 from rustvid.config import Config, load
-from rustvid.errors import SinkError
 from rustvid.presets import config_path
+from rustvid.video import check_file
 
 PRESETS = ("default", "realtime", "paper")
 
@@ -29,8 +29,8 @@ def command(options: argparse.Namespace, tell: Callable[[str], None]) -> tuple[s
     presets = {name: load(config_path(name), Config()) for name in PRESETS}
     plan = plan_for(presets, options.quick, options.rounds, options.minutes)
     out = Path(options.json) if options.json else None
-    if out and not out.parent.is_dir():
-        raise SinkError(f"{out.parent}: no such folder for {out.name}; create it first")
+    if out:
+        check_file(out)
     result = bench(Path(options.input) if options.input else None, plan, tell)
     if out:
         write_json(out, result)

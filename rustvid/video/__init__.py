@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -135,3 +136,23 @@ def check_folder(path: Path) -> None:
             pass
     except OSError as exc:
         raise SinkError(f"{folder}: cannot be written ({exc.strerror}); choose another") from exc
+
+
+def check_file(path: Path, folders: bool = False) -> None:
+    """Can this file be written, over what may be there? Raises UsageError or SinkError.
+
+    folders: those that are missing will be made
+    """
+    try:
+        while folders and not path.parent.exists():
+            path = path.parent
+        if path.is_dir():
+            raise UsageError(f"{path}: is a folder; name a file in it")
+        there = path.exists()
+        may = there and os.access(path, os.W_OK)
+    except OSError as exc:
+        raise SinkError(f"{path}: cannot be written ({exc.strerror}); choose another name") from exc
+    if not there:
+        check_folder(path)
+    elif not may:
+        raise SinkError(f"{path}: may not be written over; choose another name")
