@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 from rustvid.config import Config, apply, load
 from rustvid.errors import UsageError
 from rustvid.method.classify import Answer
+from rustvid.method.models import find
 from rustvid.method.refine import check
 from rustvid.training.examples import ExampleSet
 from rustvid.training.tune import cross_validated, draw, tune
@@ -55,6 +57,23 @@ def test_settings_that_are_right_are_kept(ramps: Path, tmp_path: Path) -> None:
     found = tune([ExampleSet(ramps)], base, trials=5, pictures=30, model=Ramp())
     assert not found.better and found.config == base
     assert "nothing is changed" in found.write(tmp_path / "tuned.yaml").read_text()
+
+
+def test_weights_are_named_so_that_they_are_found_from_anywhere(
+    ramps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of a shipped model stays one, though a folder may be called so, too."""
+    monkeypatch.chdir(tmp_path)
+    copied = Path(shutil.copy(find("rustseg-lite"), "own.npz"))
+    (tmp_path / "rustvid-student").mkdir()
+    for given, written in (
+        (str(copied), str(tmp_path / "own.npz")),
+        ("rustvid-student", "rustvid-student"),
+    ):
+        for level in (0.2, 0.6):  # the second is kept as it is
+            base = fakes.quick(f"refine.level={level}", f"model.name={given}")
+            found = tune([ExampleSet(ramps)], base, trials=20, model=Ramp())
+            assert load(found.write(tmp_path / "tuned.yaml"), Config()).model.name == written
 
 
 def test_a_choice_that_only_fits_its_own_pictures_is_not_believed() -> None:

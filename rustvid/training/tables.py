@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from rustvid.report.tables import markdown as markdown  # card.py and the benchmarks ask here
 from rustvid.report.tables import rendered
+from rustvid.training import metrics
 from rustvid.training.evaluate import ClassReport
 from rustvid.training.masks import FLOOR, MaskReport, SetReport
 
@@ -56,8 +57,7 @@ def class_report(report: ClassReport) -> str:
     """Measures, confusion matrix and, where known, sources."""
     count = report.confusion
     measures = [
-        [name, f"{e.value:.3f}", f"{e.low:.3f}–{e.high:.3f}"]
-        for name, e in report.estimates.items()
+        [name, metrics.told(e.value, 3), e.interval(3)] for name, e in report.estimates.items()
     ]
     called = [
         ["corrosion", str(count.tp), str(count.fn)],
@@ -120,9 +120,9 @@ def _mask_row(found: SetReport, label: str, report: MaskReport) -> list[str]:
     if report.has_rust:
         e = report.estimates
         bracketed = [str(e[name]) for name in ("IoU", "mean IoU")]
-        plain = [f"{e[name].value:.2f}" for name in ("precision", "recall", "F1")]
+        plain = [metrics.told(e[name].value, 2) for name in ("precision", "recall", "F1")]
         area = e["area error"]
-        measures = [*bracketed, *plain, f"{area.value:.1f} ({area.low:.1f}–{area.high:.1f})"]
+        measures = [*bracketed, *plain, f"{area.value:.1f} ({area.interval(1)})"]
     clean = "–" if np.isnan(report.clean_marked) else f"{100 * report.clean_marked:.1f} %"
     ends = [
         clean,
