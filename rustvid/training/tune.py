@@ -76,11 +76,20 @@ class Tuned:
         )
         return told if self.better else f"{told}\nno gain on unseen pictures: nothing is changed"
 
+    @property
+    def _anywhere(self) -> Config:
+        """The settings with the whole path of weights that are not shipped."""
+        model = self.config.model
+        if not model.name.endswith(".npz"):
+            return self.config
+        whole = str(Path(model.name).resolve())
+        return replace(self.config, model=replace(model, name=whole))
+
     def write(self, path: Path) -> Path:
-        """YAML of what differs from the defaults, to be used by --config."""
+        """YAML of what differs from the defaults, to be used by --config, from any folder."""
         comment = "".join(f"# {line}\n" for line in self.text.splitlines())
         try:
-            path.write_text(comment + as_yaml(differences(self.config, Config())))
+            path.write_text(comment + as_yaml(differences(self._anywhere, Config())), "utf-8")
         except OSError as exc:
             raise SinkError(f"{path}: cannot be written ({exc.strerror})") from exc
         return path
