@@ -46,8 +46,8 @@ class Plan:
 
     presets: configurations by name; models: names of weights beside each preset's own
     stage_models: of which networks the stages are measured
-    rounds: of the presets with their own models and of what they are compared with; the others
-        take part in the first round alone
+    rounds: of everything on the first film but the presets with other models than their own;
+        those, and other sizes, take part in the first round alone
     seconds: of synthetic film; slow_seconds: what a network of every frame with a CRF gets of it
     sizes: of synthetic film, by name; the first one is measured wholly, of the others a quarter
     tries: for a measurement that other processes disturbed
