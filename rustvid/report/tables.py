@@ -37,4 +37,5 @@ def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> s
 def markdown(header: Sequence[str], rows: Rows) -> str:
     """The same as Markdown."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -23,7 +23,7 @@ from rustvid.method.model import Model
 from rustvid.method.refine import SETTLED
 from rustvid.method.refine import check as check_refinement
 from rustvid.training import data, masks, metrics, tables
-from rustvid.training.evaluate import looks, seen
+from rustvid.training.evaluate import looks
 from rustvid.training.examples import Example, ExampleSet
 from rustvid.training.masks import MaskReport
 from rustvid.training.metrics import Confusion
@@ -116,8 +116,8 @@ def tune(
     if config.refine.method == "auto":
         config = replace(config, refine=replace(config.refine, method=SETTLED[model.kind]))
     looked = [
-        Looked(example, seen(example.image, model), probability, evidence)
-        for example, probability, evidence in looks(chosen, model, lambda e: e.image)
+        Looked(example, example.seen(model.size), probability, evidence)
+        for example, probability, evidence in looks(chosen, model, lambda e: e.seen(model.size))
     ]
     rng = np.random.default_rng(seed)
     drawn = [config.refine, *(draw(rng, config.refine) for _ in range(trials))]
