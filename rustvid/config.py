@@ -164,14 +164,14 @@ class ModelConfig:
     )
     batch: int = option(4, "frames, or tiles, per network pass", low=1, high=256)
     threshold: float = option(
-        0.6,
+        0.65,
         "a frame is corroded when p(corrosion) exceeds this (the paper: 0.5); in others nothing "
         "is marked",
         low=0,
         high=1,
     )
     redness: float = option(
-        0.15,
+        0.08,
         "a student's evidence rises by so many logits per unit of a* (CIELAB) that a pixel is "
         "redder than the rest of its frame; 0: never",
         low=0,
@@ -236,7 +236,7 @@ class RefineConfig:
         "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
     )
     level: float = option(
-        0.8,
+        0.5,
         "student: a pixel is corroded above this evidence; student-crf: it is neutral there",
         low=0,
         high=1,

@@ -371,6 +371,12 @@ def test_the_network_labels_what_it_is_sure_of_and_leaves_the_rest_unknown() -> 
     soft = choose.next_stock(photos, _Third(), first, replace(config, labels="soft"))
     evidence = soft.corroded[0].label
     assert evidence[48, 10] == pytest.approx(0.9) and evidence[48, 48] == pytest.approx(0.1)
+    strict = choose.next_stock(
+        photos, _Third(), first, replace(config, labels="soft", rust_level=0.9)
+    )
+    evidence = strict.corroded[0].label
+    assert evidence[48, 10] == pytest.approx(0.5) and evidence[48, 48] < 0.02
+    assert choose.levelled(np.array([0, 1], np.float32), 0.8).tolist() == [0, 1]
 
 
 def two_halves(share: float) -> tuple[np.ndarray, np.ndarray]:

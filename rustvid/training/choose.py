@@ -84,9 +84,10 @@ def next_stock(photos: Sequence[Photo], model: Network, first: Stock, config: Tr
 
 
 def label_of(image: Image, evidence: Floats, config: TrainConfig) -> Floats:
-    """The evidence itself, or what is sure of it, the rest unknown (`labels`): (h, w) float32."""
+    """The evidence as a probability, or what is sure of it, the rest unknown (`labels`): (h, w)
+    float32."""
     if config.labels == "soft":
-        return evidence
+        return levelled(evidence, config.rust_level)
     label = np.full(evidence.shape, IGNORE, np.float32)
     if config.labels == "crf":
         found = sharpened(image, evidence, config.rust_level)
@@ -99,6 +100,12 @@ def label_of(image: Image, evidence: Floats, config: TrainConfig) -> Floats:
     label[evidence > config.rust_level] = 1
     label[evidence < config.clean_level] = 0
     return label
+
+
+def levelled(evidence: Floats, level: float) -> Floats:
+    """The evidence in [0, 1] with the odds at `level` made even: ½ there, 0 and 1 as they were."""
+    rust = evidence * (1 - level)
+    return np.asarray(rust / (rust + (1 - evidence) * level), np.float32)
 
 
 def sharpened(image: Image, evidence: Floats, level: float) -> Floats:

@@ -131,15 +131,15 @@ class TrainConfig:
     labels: Literal["hard", "soft", "crf"] = option(
         "hard",
         "what a network's evidence teaches on corroded photos; hard: what it is sure of; "
-        "soft: the evidence itself, as a probability; crf: what the dense CRF is sure of, which "
-        "brings the evidence, neutral at rust_level, to the photo's edges and colours, and what "
-        "the evidence does not contradict",
+        "soft: the evidence as a probability, ½ at rust_level; crf: what the dense CRF is sure "
+        "of, which brings the evidence, neutral at rust_level, to the photo's edges and colours, "
+        "and what the evidence does not contradict",
     )
     rust_level: float = option(
         0.35,
-        "hard: evidence above which a corroded photo's pixel is taught as rust; crf: neutral",
-        low=0,
-        high=1,
+        "hard: evidence above which a corroded photo's pixel is taught as rust; soft, crf: neutral",
+        low=0.01,
+        high=0.99,
     )
     clean_level: float = option(
         0.04,
