@@ -236,7 +236,7 @@ class RefineConfig:
         "of the CRF: the paper's, or the same mean field on a coarse grid, several times as fast",
     )
     level: float = option(
-        0.5,
+        0.55,
         "student: a pixel is corroded above this evidence; student-crf: it is neutral there",
         low=0,
         high=1,
