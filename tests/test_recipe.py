@@ -6,7 +6,7 @@ import pytest
 
 from rustvid.config import apply
 from rustvid.errors import ConfigError, UsageError
-from rustvid.training import guided, pupils
+from rustvid.training import pupils
 from rustvid.training.recipe import TrainConfig
 
 COUNTS = ("composites", "on_corroded", "all_rust", "clean", "corroded")
@@ -20,19 +20,19 @@ def test_a_seed_that_keras_does_not_take_is_refused(seed: int) -> None:
 
 def test_a_students_crop_that_its_encoder_cannot_halve_is_refused() -> None:
     with pytest.raises(UsageError, match=r"crop must be a multiple of 32 .*\(192, 224\).* 200"):
-        pupils.student_pupil(TrainConfig(crop=200, start=None))
+        pupils.check(TrainConfig(crop=200, start=None))
 
 
 def test_batches_of_nothing_are_refused() -> None:
     none = dict.fromkeys(COUNTS, 0)
     told = r"composites, on_corroded, all_rust, clean and corroded are all 0"
     with pytest.raises(UsageError, match=told):
-        pupils.student_pupil(TrainConfig(start=None, **none))
+        pupils.check(TrainConfig(start=None, **none))
     with pytest.raises(UsageError, match=told):
-        guided.pupil(TrainConfig(network="guided", crop=156, rounds=1, start=None, **none))
+        pupils.check(TrainConfig(network="guided", crop=156, rounds=1, start=None, **none))
 
 
 @pytest.mark.parametrize("kind", COUNTS)
 def test_one_kind_of_picture_is_enough(kind: str) -> None:
     config = TrainConfig(crop=64, start=None, **{**dict.fromkeys(COUNTS, 0), kind: 1})
-    assert pupils.student_pupil(config).name == "rustvid-student"
+    pupils.check(config)

@@ -31,7 +31,7 @@ from rustvid.method.localise import grad_cam_plus_plus
 from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.training.composites import IGNORE
 from rustvid.training.losses import Loss, pixel_loss
-from rustvid.training.pupils import Pupil, Ready, check
+from rustvid.training.pupils import Pupil, Ready
 from rustvid.training.recipe import TrainConfig
 
 _LABELS = 2  # pixels of the picture per label, each way (see training/batches.py)
@@ -78,7 +78,6 @@ class TaughtHead(layers.Layer):  # type: ignore[misc]
 
 def pupil(config: TrainConfig) -> Pupil:
     """The classifier, begun with the weights of `config.start`; raises UsageError."""
-    check(config)
     side, filters = config.crop, config.paper.filters
     if side < FIELD or (side - FIELD) % POSITION:
         raise UsageError(

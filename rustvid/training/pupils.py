@@ -54,9 +54,7 @@ def check(config: TrainConfig) -> None:
 
 
 def student_pupil(config: TrainConfig) -> Pupil:
-    """The student, begun with what `config.start` says: nothing, the world, or a student; raises
-    UsageError where it cannot be trained so."""
-    check(config)
+    """The student, begun with what `config.start` says: nothing, the world, or a student."""
     model = student.build(None, logits=True)
     begin(model, config.start)
     return Pupil(

@@ -275,8 +275,7 @@ def train(
     """
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(config.precision)
-    guide = config.network == "guided"  # what cannot be trained is told before photos are read
-    pupil = guided.pupil(config) if guide else pupils.student_pupil(config)
+    pupils.check(config)
     made_folder(out)
     read = data.read_photos(folder, config.longest)
     pools = [_pool(folder, config)] if config.weak else []
@@ -284,6 +283,8 @@ def train(
     saved = checkpoint.load(out / "state.npz", came)  # before minutes are spent
     photos, held_out = data.parted(folder, read, config.validation)
     weak = [photo for pool in pools for photo in _weak(pool.photos, held_out, config)]
+    guide = config.network == "guided"
+    pupil = guided.pupil(config) if guide else pupils.student_pupil(config)
     compile_for(pupil.model, config, pupil.pixels)
     state = State(pupil.model, config, pupil.ready)
     watch = Watch(out, held_out, config.patience, tell, LOG, pupil.size, pupil.name)
