@@ -115,6 +115,23 @@ def test_a_training_at_572_goes_on_where_the_small_one_ended(tmp_path: Path) -> 
         np.testing.assert_allclose(after, before, atol=1e-4)
 
 
+def test_a_step_in_bfloat16_keeps_its_weights_and_its_map_in_float32() -> None:
+    keras.utils.set_random_seed(1)
+    whole, half = (
+        guided.pupil(config(crop=156)),
+        guided.pupil(config(crop=156, precision="mixed_bfloat16")),
+    )
+    with_bias(whole.model)
+    half.model.set_weights(whole.model.get_weights())
+    computes = {layer.name: layer.compute_dtype for layer in half.model.layers}
+    assert (computes["conv5_2"], computes["head"]) == ("bfloat16", "float32")
+    assert {variable.dtype for variable in half.model.weights} == {"float32"}
+    images = pictures(156)
+    (_, wanted), (_, found) = answer(whole.model, images), answer(half.model, images)
+    assert np.ptp(wanted) > 1  # logits: there is something to compare
+    assert np.abs(found - wanted).mean() < 0.05 * np.ptp(wanted)
+
+
 def test_what_it_cannot_begin_with_is_said(tmp_path: Path) -> None:
     wide = tmp_path / "wide.npz"
     network.save_weights(as_it_runs(guided.pupil(config(3, 156))), wide)

@@ -91,7 +91,7 @@ def pupil(config: TrainConfig) -> Pupil:
         if getattr(config, name) != 1:
             raise UsageError(f"{name} is the student's; a guided classifier learns at one pace")
     image = keras.Input((side, side, 3), name="image")
-    features = network.encoder(image, filters, dtype="float32")[-1]
+    features = network.encoder(image, filters, dtype=config.precision)[-1]
     head = TaughtHead(flat=side == CLASSIFIER_SIZE, name="head", dtype="float32")
     logit, marks = head(features)
     model = keras.Model(image, {"evidence": marks, "probability": logit})
