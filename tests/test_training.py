@@ -363,16 +363,16 @@ def test_the_network_labels_what_it_is_sure_of_and_leaves_the_rest_unknown() -> 
     photos = [photo("a", rising()), photo("b", rising(), corroded=False)]
     first = batches.Stock([photos[1]], [], [plain((150, 80, 45))], [])
     config = train.TrainConfig(rust_level=0.5, clean_level=0.05)
-    stock = choose.next_stock(photos, _Third(), first, config)
+    stock = choose.next_stock(photos, [_Third()], first, config)
     assert len(stock.corroded) == 1 and stock.rust is first.rust
     label = stock.corroded[0].label
     assert (label[:, :28] == 1).all() and (label[:, -28:] == 0).all()
     assert (label[:, 44:52] == composites.IGNORE).all()
-    soft = choose.next_stock(photos, _Third(), first, replace(config, labels="soft"))
+    soft = choose.next_stock(photos, [_Third()], first, replace(config, labels="soft"))
     evidence = soft.corroded[0].label
     assert evidence[48, 10] == pytest.approx(0.9) and evidence[48, 48] == pytest.approx(0.1)
     strict = choose.next_stock(
-        photos, _Third(), first, replace(config, labels="soft", rust_level=0.9)
+        photos, [_Third()], first, replace(config, labels="soft", rust_level=0.9)
     )
     evidence = strict.corroded[0].label
     assert evidence[48, 10] == pytest.approx(0.5) and evidence[48, 48] < 0.02
@@ -525,7 +525,7 @@ def test_of_noisy_labels_stay_those_that_the_network_does_not_contradict() -> No
         photo("b1", blue),
         photo("b0", blue, False),
     ]
-    kept = choose.agreed(photos, _Third(), train.TrainConfig(weak_doubt=0.3))
+    kept = choose.agreed(photos, [_Third()], train.TrainConfig(weak_doubt=0.3))
     assert [p.name for p in kept] == ["r1", "b0"]
 
 

@@ -73,12 +73,15 @@ def _windows(photo: Photo, score: Floats, least: float) -> list[Image]:
     return []
 
 
-def next_stock(photos: Sequence[Photo], model: Network, first: Stock, config: TrainConfig) -> Stock:
-    """Later rounds: corroded photos labelled by a network, the last round's or a teacher."""
+def next_stock(
+    photos: Sequence[Photo], networks: Sequence[Network], first: Stock, config: TrainConfig
+) -> Stock:
+    """Later rounds: corroded photos labelled by a network, the last round's or a teacher, which
+    may look at several sizes."""
     rusty = [photo for photo in photos if photo.corroded]
     found = [
         Labelled(photo.image, label_of(photo.image, evidence, config))
-        for photo, _, evidence in see(model, rusty)
+        for photo, _, evidence in see(networks, rusty)
     ]
     return replace(first, corroded=found)
 
@@ -119,20 +122,27 @@ def sharpened(image: Image, evidence: Floats, level: float) -> Floats:
     return np.asarray(cv2.resize(found, (width, height)), np.float32)
 
 
-def agreed(photos: Sequence[Photo], model: Network, config: TrainConfig) -> list[Photo]:
-    """Of photos with noisy labels those that a network does not contradict."""
+def agreed(
+    photos: Sequence[Photo], networks: Sequence[Network], config: TrainConfig
+) -> list[Photo]:
+    """Of photos with noisy labels those that the network does not contradict."""
     return [
         photo
-        for photo, probability, _ in see(model, photos)
+        for photo, probability, _ in see(networks, photos)
         if (probability if photo.corroded else 1 - probability) > config.weak_doubt
     ]
 
 
-def see(model: Network, photos: Sequence[Photo]) -> Iterator[tuple[Photo, float, Floats]]:
+def see(
+    networks: Sequence[Network], photos: Sequence[Photo]
+) -> Iterator[tuple[Photo, float, Floats]]:
     """Every photo with its p(corrosion) and its evidence, (h, w) in [0, 1] at the photo's own
-    size: means of the photo's and its mirror image's."""
-    straight = looks(photos, model, lambda photo: photo.image)
-    mirrored = looks(photos, model, lambda photo: np.fliplr(photo.image))
-    for (photo, p, there), (_, q, back) in zip(straight, mirrored, strict=True):
-        mean = cv2.resize((there + back[:, ::-1]) / 2, photo.image.shape[1::-1])
-        yield photo, (p + q) / 2, np.asarray(mean, np.float32)
+    size: means over the networks, and over the photo and its mirror image."""
+    images = (lambda photo: photo.image, lambda photo: np.fliplr(photo.image))
+    answers = [looks(photos, network, image) for network in networks for image in images]
+    for photo, *found in zip(photos, *answers, strict=True):
+        size = photo.image.shape[1::-1]
+        maps = [cv2.resize(evidence, size) for _, _, evidence in found]
+        maps[1::2] = [np.fliplr(mirrored) for mirrored in maps[1::2]]
+        probability = np.mean([p for _, p, _ in found])
+        yield photo, float(probability), np.mean(maps, axis=0, dtype=np.float32)

@@ -45,12 +45,26 @@ def check(config: TrainConfig) -> None:
             f"crop must be a multiple of {STUDENT_MULTIPLE} for a student "
             f"({below}, {below + STUDENT_MULTIPLE}), received {config.crop}"
         )
+    sizes_of(config.label_sizes)
     counts = (config.composites, config.on_corroded, config.all_rust, config.clean, config.corroded)
     if not any(counts):
         raise UsageError(
             "composites, on_corroded, all_rust, clean and corroded are all 0: a batch is made of "
             "these pictures; set one of them to 1 or more"
         )
+
+
+def sizes_of(text: str) -> list[int | None]:
+    """Of `label_sizes`, such as "320,448"; none said: the network's own. Raises UsageError."""
+    if not text.strip():
+        return [None]
+    sizes = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if any(size < STUDENT_MULTIPLE or size % STUDENT_MULTIPLE for size in sizes):
+        raise UsageError(
+            f"label_sizes must be multiples of {STUDENT_MULTIPLE} with commas between them "
+            f"(320,448,576), received {text!r}"
+        )
+    return list(sizes)
 
 
 def student_pupil(config: TrainConfig) -> Pupil:

@@ -150,6 +150,12 @@ class TrainConfig:
         low=0,
     )
 
+    label_sizes: str = option(
+        "",
+        "sides in pixels, such as 320,448,576, at which the network that labels looks at a photo: "
+        "the means of its evidence teach; empty: its own size",
+    )
+
     paper: PaperConfig = section(PaperConfig, "network: classifier, and filters of guided")
 
     @property

@@ -190,11 +190,11 @@ def _chosen(
     if not number:
         if not config.teacher:
             return first
-        return choose.next_stock(photos, looking(config.teacher), first, config)
+        return choose.next_stock(photos, looking(config.teacher, config), first, config)
     path = out / f"round{number}.npz"
     if state.step == config.end(number - 1) or not path.exists():  # else the round is under way
         network.save_weights(state.ready(), path)
-    return choose.next_stock(photos, looking(str(path)), first, config)
+    return choose.next_stock(photos, looking(str(path), config), first, config)
 
 
 def _pool(folder: Path, config: TrainConfig) -> data.PhotoSet:
@@ -210,12 +210,16 @@ def _weak(
 ) -> Sequence[data.Photo]:
     """Of the pool what neither validation nor teacher speaks against."""
     photos = data.apart(pool, held_out)
-    return choose.agreed(photos, looking(config.teacher), config) if config.teacher else photos
+    return (
+        choose.agreed(photos, looking(config.teacher, config), config) if config.teacher else photos
+    )
 
 
-def looking(name: str) -> Model:
-    """A student that labels photos, by nothing but what it has learned."""
-    return Model(ModelConfig(name=name, redness=0))
+def looking(name: str, config: TrainConfig) -> list[Model]:
+    """A student that labels photos, by nothing but what it has learned, once for each of
+    `label_sizes`."""
+    sizes = pupils.sizes_of(config.label_sizes)
+    return [Model(ModelConfig(name=name, redness=0, size=size)) for size in sizes]
 
 
 def _steps(state: State, end: int, made: Any, watch: Watch, came: checkpoint.Origin) -> None:
