@@ -23,7 +23,7 @@ from rustvid.chatter import ask_for_quiet, silenced
 from rustvid.config import Config, apply, load
 from rustvid.errors import ConfigError, Interrupted, RustVidError, SinkError, UsageError
 from rustvid.presets import config_path
-from rustvid.redact import MASK, redacted
+from rustvid.redact import MASK, redacted, shown
 from rustvid.training.arguments import add_adapt, add_evaluate, add_tune
 
 if TYPE_CHECKING:
@@ -350,7 +350,7 @@ def _watch(config: Config, options: argparse.Namespace) -> int:
     given = [config.events.webhook, config.status.token, config.output.republish]
     hide_arguments([*secrets_in(str(config.input)), *given])
     sys.excepthook = lambda *error: _tell("".join(traceback.format_exception(*error)))
-    with Signals() as signals, LiveProgress(redacted(str(config.input)), options.quiet) as progress:
+    with Signals() as signals, LiveProgress(str(config.input), options.quiet) as progress:
         with _library_chatter(options.verbose):
             from rustvid.live.watch import watch
         summary = watch(config, lambda: signals.received, progress.show)
@@ -472,13 +472,9 @@ def _print(text: str) -> None:
 
 
 def _tell(line: str) -> None:
-    """On stderr, without passwords; where nobody reads it, that is no reason to fail.
-
-    A file's name may hold what a terminal obeys: it is shown, not sent.
-    """
-    line = "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in line)
+    """On stderr; where nobody reads it, that is no reason to fail."""
     with suppress(OSError):
-        print(redacted(line), file=sys.stderr, flush=True)
+        print(shown(line), file=sys.stderr, flush=True)
 
 
 def _open_standard_streams() -> None:

@@ -20,7 +20,7 @@ from rustvid.errors import Interrupted
 from rustvid.frames import Measured
 from rustvid.live.board import Board
 from rustvid.method import compiler
-from rustvid.redact import redacted
+from rustvid.redact import shown
 
 _PLAIN_SECONDS = 10.0  # between lines where stderr is not a terminal
 _REFRESH = 0.5  # seconds between two lines of a camera on a terminal
@@ -76,7 +76,7 @@ class Progress:
             console=self._console,
             disable=quiet or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(name, total=None, speed=0.0, corroded=0.0)
+        self._task = self._bar.add_task(shown(name), total=None, speed=0.0, corroded=0.0)
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -158,7 +158,9 @@ class LiveProgress:
         self._console = Console(stderr=True)
         self._quiet = quiet
         self._said = self._shown = time.monotonic()
-        self._status = self._console.status(Text(name)) if self._console.is_terminal else None
+        self._status = (
+            self._console.status(Text(shown(name))) if self._console.is_terminal else None
+        )
         self._handler = _ToStderr(self._console)
 
     def __enter__(self) -> LiveProgress:
@@ -216,6 +218,6 @@ class _ToStderr(logging.Handler):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + "".join(traceback.format_exception(*record.exc_info)).rstrip()
-        line = f"{stamp} {redacted(text)}"
+        line = f"{stamp} {shown(text)}"
         with suppress(OSError):
             self._console.print(line, markup=False, emoji=False, highlight=False, soft_wrap=True)

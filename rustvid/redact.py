@@ -24,6 +24,13 @@ def redacted(text: str) -> str:
     return _QUERY.sub(rf"\1{MASK}", _USER.sub(f"{MASK}@", text))
 
 
+def shown(text: str) -> str:
+    """The text as a terminal gets it: without passwords; what a terminal would obey, which the name
+    of a file may hold, stands there as a replacement character."""
+    signs = redacted(text)
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in signs)
+
+
 def secrets_in(address: str) -> list[str]:
     """The passwords and secrets of an address as they are written in it, and as they are meant."""
     found = [match.group(0).split("=", 1)[1] for match in _QUERY.finditer(address)]

@@ -401,6 +401,16 @@ def test_the_bar_of_a_run_shows_its_name_as_it_is(terminal: io.StringIO, name: s
     assert f"{name} " in terminal.getvalue()
 
 
+def test_no_bar_sends_a_terminal_what_the_name_of_a_file_holds(terminal: io.StringIO) -> None:
+    name = "dock\x1b]0;owned\x07\x1b[2J.mp4"
+    with progress.Progress(name, quiet=False), progress.LiveProgress(name, quiet=False):
+        pass
+    assert list(tables.watched([1], name)) == [1]
+    sent = terminal.getvalue()
+    assert sent.count("dock\ufffd]0;owned\ufffd\ufffd[2J.mp4") >= 3
+    assert "\x1b]0;" not in sent and "\x1b[2J" not in sent
+
+
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_the_bar_of_a_set_shows_its_name_as_it_is(terminal: io.StringIO, name: str) -> None:
     assert list(tables.watched([1, 2], name)) == [1, 2]

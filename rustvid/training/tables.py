@@ -9,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from rustvid.redact import shown
 from rustvid.report.tables import markdown as markdown  # card.py and the benchmarks ask here
 from rustvid.report.tables import rendered
 from rustvid.training import metrics
@@ -47,7 +48,7 @@ def watched(items: Iterable[T], text: str, total: int | None = None) -> Iterator
         transient=True,
     )
     with bar:
-        yield from bar.track(items, total, description=text)
+        yield from bar.track(items, total, description=shown(text))
 
 
 # --- photos with labels ----------------------------------------------------------------------
