@@ -10,6 +10,7 @@ import cv2
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_training import RUST, grainy, write_set
 
 from rustvid.errors import ModelError, UsageError
@@ -113,6 +114,21 @@ def test_a_training_at_572_goes_on_where_the_small_one_ended(tmp_path: Path) -> 
     images = pictures(572)
     for before, after in zip(answer(small, images), answer(as_it_runs(large), images), strict=True):
         np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [1e-4, 1e-8, 1e-12, 1e-15, 0.0, -1e-12])
+def test_the_map_of_a_neuron_that_gives_next_to_no_weight_has_a_gradient(weight: float) -> None:
+    """New filters begin so: one value that is not a number ends the training."""
+    pupil = guided.pupil(config(crop=156))
+    weights = pupil.model.get_weights()
+    weights[-2] = np.full_like(weights[-2], -weight)
+    pupil.model.set_weights(weights)
+    images = keras.ops.convert_to_tensor(pictures(156))
+    with tf.GradientTape() as tape:
+        loss = keras.ops.mean(pupil.model(images, training=True)["evidence"] ** 2)
+    gradients = tape.gradient(loss, pupil.model.trainable_variables)
+    finite = [np.isfinite(g.numpy()).all() for g in gradients if g is not None]
+    assert len(finite) > 20 and all(finite)
 
 
 def test_a_step_in_bfloat16_keeps_its_weights_and_its_map_in_float32() -> None:

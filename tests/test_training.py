@@ -901,3 +901,16 @@ def test_the_papers_training_goes_on_to_the_same_weights(
     assert whole.with_suffix(".md").read_text().startswith("# Model card: rustseg\n")
     assert framed == [False, False]  # as it was taught, and as `--config paper` runs it
     assert models.kind_of_file(whole) == "classifier"
+
+
+def test_a_gradient_that_is_not_finite_teaches_nothing() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="whole_head")])
+    train.compile_for(model, train.TrainConfig(warmup=1, rate=0.1), losses.image_loss)
+    variables = model.trainable_variables
+    before = [np.array(variable) for variable in variables]
+    for bad in (np.nan, np.inf, -np.inf):
+        model.optimizer.apply([np.full((2, 1), 1, "f4"), np.array([bad], "f4")], variables)
+    for variable, old in zip(variables, before, strict=True):
+        np.testing.assert_allclose(np.array(variable), old, atol=1e-4)  # but for weight decay
+    model.optimizer.apply([np.full((2, 1), 1, "f4"), np.ones(1, "f4")], variables)
+    assert all(np.abs(np.array(v) - o).min() > 1e-3 for v, o in zip(variables, before, strict=True))

@@ -8,7 +8,9 @@ corrosion. So every derivative of eq. 5–7 is an expression in g, and no autodi
     p = σ(s)  d·g            d·(1−2p)·g²          d·(1−6p+6p²)·g³   d = p(1−p)
 
 The common factor (e or d) cancels in eq. 7, and in eq. 6 when the map is divided by its
-maximum. It is left out: the map stays alive where p saturates and d vanishes.
+maximum. It is left out: the map stays alive where p saturates and d vanishes. So does g² in eq. 7;
+left in, its square vanishes for the weights near zero of a network that learns by its map, and the
+map's own gradient is not a number.
 """
 
 from __future__ import annotations
@@ -27,17 +29,16 @@ def grad_cam_plus_plus(features: Any, weights: Any, probability: Any, score: str
     score: "exp" (Chattopadhay et al., eq. 19) or "sigmoid"
     Returns (B, h, w) float32 in [0, 1]; all zeros where nothing speaks for corrosion.
     """
-    first = weights * ops.cast(features > 0, "float32")  # ∂s/∂A before the ReLU
-    second, third = first**2, first**3
+    first = ops.relu(weights) * ops.cast(features > 0, "float32")  # eq. 6: ∂s/∂A where it is for
+    second, third = 1.0, 1.0  # of g² and g³, without g²
     if score == "sigmoid":
         p = ops.reshape(probability, (-1, 1, 1, 1))
-        second = second * (1 - 2 * p)
-        third = third * (1 - 6 * p + 6 * p**2)
+        second, third = 1 - 2 * p, 1 - 6 * p + 6 * p**2
     total = ops.sum(features, axis=(1, 2), keepdims=True)
-    denominator = 2 * second + total * third
+    denominator = 2 * second + total * first * third
     safe = ops.abs(denominator) > 1e-30
     alpha = ops.where(safe, second / ops.where(safe, denominator, 1.0), 0.0)  # eq. 7
-    importance = ops.sum(alpha * ops.relu(first), axis=(1, 2), keepdims=True)  # eq. 6
+    importance = ops.sum(alpha * first, axis=(1, 2), keepdims=True)  # eq. 6
     return _scaled(ops.relu(ops.sum(importance * features, axis=-1)))  # eq. 4
 
 

@@ -73,7 +73,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
 
 class Paced(keras.optimizers.AdamW):  # type: ignore[misc]
     """AdamW whose steps are shorter for some layers of the student (`encoder_pace`,
-    `neuron_pace`)."""
+    `neuron_pace`). A gradient that is not finite counts as none: one batch would end hours."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(Schedule(config), weight_decay=config.decay, global_clipnorm=5.0)
@@ -84,6 +84,12 @@ class Paced(keras.optimizers.AdamW):  # type: ignore[misc]
         """Keras tells here which variables there are."""
         self._paces = [self._pace_of(variable.path) for variable in variables]
         super().build(variables)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """One step of all variables."""
+        norm = sum(ops.sum(ops.square(gradient)) for gradient in grads)
+        grads = [ops.where(ops.isfinite(norm), gradient, 0) for gradient in grads]
+        super().apply(grads, trainable_variables)
 
     def _pace_of(self, path: str) -> float:
         return next((pace for layers, pace in self._slow if path.startswith(layers)), 1.0)
