@@ -155,7 +155,7 @@ class ModelConfig:
         "TensorFlow loads only once), except a classifier where there is bfloat16; else keras",
     )
     size: int | None = option(
-        None, "a student sees size x size pixels, a multiple of 32; null: 320", low=32, high=4096
+        None, "a student sees size x size pixels, a multiple of 32; null: 448", low=32, high=4096
     )
     tiles: str = option(
         "1x1",

@@ -53,7 +53,7 @@ def knows_world(arrays: Mapping[str, Any]) -> bool:
 def known(image: Any, dtype: str | None = "float32") -> Any:
     """What the second encoder knows of a picture (B, H, W, 3): (B, 7, 7, 1280).
 
-    It sees 224×224, as when it learned ImageNet.
+    It sees 224×224, as when it learned ImageNet; of 448×448 these are the means of 2×2 pixels.
     """
     small = ops.image.resize(image, (WORLD_SIZE, WORLD_SIZE), interpolation="bilinear")
     return efficientnet.top(efficientnet.encoder(small, dtype, WORLD)[-1], dtype, WORLD)

@@ -34,7 +34,7 @@ from rustvid.training.watch import Tell
 
 FEWEST = 12  # pictures below which a quarter of them says nothing
 HELD_OUT = 0.25
-HELD, TAUGHT = 1280, 640  # pixels of the longest side: of 4K footage, too, the network sees 320
+HELD, TAUGHT = 1280, 640  # pixels of the longest side: of 4K footage, too, the network sees 448
 _PICTURES = 8  # of a step
 _LEVEL = 0.5
 
