@@ -221,15 +221,20 @@ def test_the_neuron_fitted_again_tells_photos_apart_and_keeps_what_it_knew() -> 
     assert abs((logit > 0)[labels].mean() - (logit <= 0)[~labels].mean()) < 0.1  # balanced
 
 
-def test_the_refitted_neuron_runs_as_it_was_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = as_it_runs(guided.pupil(config(2, 156)))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_refitted_neuron_runs_as_it_was_fitted(
+    monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    pupil = guided.pupil(config(2, 156))
+    whole, looking = as_it_runs(pupil), pupil.ready(pupil.model.get_weights(), dtype)
     photos = [Photo("a", grainy(RUST, 3), True), Photo("b", grainy(RUST // 2, 4), False)]
     pictures = np.stack([framed(photo.image) for photo in photos]).astype(np.float32) / 127.5 - 1
     before, _ = answer(whole, pictures)
     monkeypatch.setattr(
         neuron, "fitted", lambda own, means, labels: (2.0, np.zeros(means.shape[1]), 0.25)
     )
-    neuron.refit(whole, photos)
+    neuron.refit(whole, photos, looking)
+    assert whole.get_layer("head").kernel.dtype == "float32"
     after, _ = answer(whole, pictures)
     logits = [np.log(p / (1 - p)) for p in (before, after)]
     np.testing.assert_allclose(logits[1], 2 * logits[0] - 0.25, rtol=1e-3, atol=1e-4)

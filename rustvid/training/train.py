@@ -305,7 +305,7 @@ def train(
     weights = watch.weights
     ready = state.ready()
     if config.probe and guide:
-        neuron.refit(ready, photos)
+        neuron.refit(ready, photos, state.ready(config.run_dtype))
     network.save_weights(ready, weights)
     if config.probe and not guide:
         save_with_probe(weights, photos, config.start)
