@@ -155,7 +155,8 @@ def identity(path: Path) -> str:
     if path.is_dir():
         photos = photos_in(path)
         for photo in photos:
-            seen.update(f"{photo.name}\0{photo.stat().st_size}\n".encode())
+            told = f"{photo.name}\0{photo.stat().st_size}\n"
+            seen.update(told.encode(errors="surrogateescape"))  # a name need be no UTF-8
         return f"{len(photos)} photos, sha256 {seen.hexdigest()[:16]}"
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size

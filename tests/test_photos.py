@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rustvid.pipeline import run
 from rustvid.report.csv import COLUMNS, kept_rows
 from rustvid.report.summary import Summary
 from rustvid.video import open_source, photos_in
+from rustvid.video.headers import size_of_photo
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -135,6 +137,16 @@ def test_photos_go_by_their_numbers_and_the_table_names_them(tmp_path: Path) -> 
     names = ["IMG_1.jpg", "IMG_2.jpg", 'IMG_3, "bridge" west.png', "IMG_10.jpg"]
     assert [row["file"] for row in table] == names and list(table[0])[-1] == "file"
     assert len(kept_rows(tmp_path / "out.csv")) == 4
+
+
+def test_a_name_that_is_no_utf8_stops_nothing(tmp_path: Path) -> None:
+    """As an old camera's or an unpacked archive's."""
+    folder = media.image_folder(tmp_path / "photos", count=2)
+    odd = (folder / "frame_0001.jpg").rename(folder / os.fsdecode(b"caf\xe9.jpg"))
+    out = Path(tmp_path, os.fsdecode(b"caf\xe9.png"))
+    assert annotate(folder, tmp_path / "film.mp4").frames == 2
+    assert annotate(odd, out).outputs[0] == out
+    assert size_of_photo(out.read_bytes()) == (160, 120)
 
 
 def test_the_table_of_one_photo_has_the_columns_of_a_film(tmp_path: Path) -> None:

@@ -152,9 +152,13 @@ def _read_photo(path: Path, most: int) -> tuple[NDArray[np.uint8], str]:
 
 
 def _written(path: Path, bgr: NDArray[Any]) -> bool:
-    """Write a picture whole or not at all."""
+    """Write a picture whole or not at all.
+
+    The file is written here: OpenCV takes the process down at a name that is no UTF-8.
+    """
     with suppress(cv2.error, OSError):
-        if cv2.imwrite(str(path), bgr) and path.stat().st_size:
+        made, data = cv2.imencode(path.suffix, bgr)
+        if made and path.write_bytes(data.tobytes()):
             return True
     with suppress(OSError):
         path.unlink()
