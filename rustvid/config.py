@@ -432,10 +432,15 @@ class _Loader(yaml.SafeLoader):
     def _text(self, node: yaml.ScalarNode) -> str:
         return str(node.value)
 
+    def _joined(self, node: yaml.ScalarNode) -> str:
+        """JSON writes what lies beyond 16 bits (an emoji) as two escapes, which are one letter."""
+        return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
     yaml_constructors: ClassVar[dict[str | None, Any]] = {
         **yaml.SafeLoader.yaml_constructors,
         "tag:yaml.org,2002:int": _whole,
         "tag:yaml.org,2002:timestamp": _text,
+        "tag:yaml.org,2002:str": _joined,
     }
 
 

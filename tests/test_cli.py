@@ -197,7 +197,9 @@ def test_every_shortcut_is_tested_above() -> None:
     assert {flag for flag, *_ in marks.args[1]} == set(cli._SHORTCUTS) - {"--out", "--out-dir"}
 
 
-@pytest.mark.parametrize("name", ["1234.mp4", "null.mp4", "a: b.mp4", "true", "#1.mp4"])
+@pytest.mark.parametrize(
+    "name", ["1234.mp4", "null.mp4", "a: b.mp4", "true", "#1.mp4", "\U0001f600.mp4"]
+)
 def test_a_file_name_is_never_read_as_yaml(
     name: str, ran: list[Config], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
