@@ -456,12 +456,13 @@ def _versions() -> dict[str, str]:
 
 
 def _print(text: str) -> None:
-    """On stdout, to the last byte, without passwords.
+    """On stdout, to the last byte, without passwords; ? for what its encoding does not have.
 
     A reader that has gone, `head` perhaps, has had enough.
     """
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(redacted(text.encode("utf-8", "replace").decode("utf-8")), flush=True)
+        print(redacted(text.encode(encoding, "replace").decode(encoding)), flush=True)
     except OSError as exc:
         with suppress(OSError):  # nothing may be left to fail at the interpreter's exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

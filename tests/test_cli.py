@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import runpy
 import sys
@@ -293,6 +294,14 @@ def test_config_prints_documented_yaml_that_loads_again(capsys: Told, tmp_path: 
     assert config.sample.every == 7
     assert config.refine.method == "crf"
     assert "# " in printed.read_text(encoding="utf-8")
+
+
+def test_a_terminal_that_is_no_utf8_gets_what_it_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), "latin-1")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["config"]) == 0
+    screen.seek(0)
+    assert "(0?1)" in screen.read()  # a dash that Latin-1 lacks
 
 
 def test_models_lists_what_is_shipped(capsys: Told) -> None:
