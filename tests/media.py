@@ -380,6 +380,21 @@ def _first_shown(path: Path, begin: Fraction | None) -> Fraction:
     return min(times, default=Fraction(0))
 
 
+def delayed(path: Path, target: Path, seconds: Fraction) -> Path:
+    """The same pictures in another container, where the first one is shown so much later."""
+    options = {"avoid_negative_ts": "disabled", "mpegts_copyts": "1"}
+    with av.open(str(path)) as source, av.open(str(target), "w", options=options) as container:
+        stream = source.streams.video[0]
+        copy = container.add_stream_from_template(stream)
+        for packet in source.demux(stream):
+            if packet.size and packet.pts is not None and packet.dts is not None:
+                packet.pts += round(seconds / packet.time_base)
+                packet.dts += round(seconds / packet.time_base)
+                packet.stream = copy
+                container.mux(packet)
+    return target
+
+
 def text_file(path: Path) -> Path:
     path.write_text("This is not a video.\n" * 20, encoding="utf-8")
     return path

@@ -186,6 +186,17 @@ def test_a_cut_file_gives_its_frames_and_then_says_so(suffix: str, tmp_path: Pat
         seen.extend(source.frames())
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_film_that_begins_late_is_not_called_cut_short(suffix: str, tmp_path: Path) -> None:
+    """As of a recorded stream, or where the sound begins first."""
+    clip = media.clip(tmp_path / "clip.mp4", frames=60)
+    late = media.delayed(clip, tmp_path / f"late{suffix}", Fraction(3, 2))
+    info, frames = read(late)
+    assert len(frames) == info.expected_frames == 60 and frames[0].time >= Fraction(3, 2)
+    info, frames = read(late, end=2.5)
+    assert info.expected_frames is not None and abs(info.expected_frames - len(frames)) <= 1
+
+
 def test_a_cut_file_loses_no_frame_before_the_cut(tmp_path: Path) -> None:
     whole = media.clip(tmp_path / "long.mkv", frames=150)
     numbers = []

@@ -20,7 +20,7 @@ from rustvid.video.opening import PROTOCOLS, SILENCE, answered, opened, silent
 from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
-from rustvid.video.times import Seen, clock_time, exact, time_text, without_leaps
+from rustvid.video.times import Seen, clock_time, exact, span_of, time_text, without_leaps
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
@@ -197,18 +197,6 @@ class FileSource(Source):
             ),
         )
 
-    def _duration(self) -> Fraction | None:
-        """Seconds that the headers promise, of the video stream if they say so."""
-        if self._stream.duration:
-            seconds = Fraction(self._stream.duration * self._stream.time_base)
-            whole = self.container.duration  # without what an edit list leaves out
-            return min(seconds, Fraction(whole, av.time_base)) if whole else seconds
-        if told := clock_time(self._stream.metadata.get("DURATION", "")):  # .mkv
-            return told
-        if self.container.duration:
-            return Fraction(self.container.duration, av.time_base)
-        return None
-
     def _tolerance(self, frames: int) -> float:
         """Seconds that the end may be missing: little where the headers are exact."""
         told = clock_time(self._stream.metadata.get("DURATION", "")) is not None
@@ -217,13 +205,13 @@ class FileSource(Source):
         return max(0.1, 2.5 / float(self.info.rate)) if told or few else _TOLERANCE
 
     def _expected_frames(self, rate: Fraction) -> int | None:
-        duration = self._duration()
-        begin, end = self._config.start or 0, self._config.end
-        if not begin and end is None and self._stream.frames:
+        start, end = self._config.start or 0, self._config.end
+        if not start and end is None and self._stream.frames:
             return int(self._stream.frames)
-        if duration is None:
+        first, last = span_of(self.container, self._stream)
+        if last is None:
             return None
-        seconds = min(float(duration), end if end is not None else float("inf")) - begin
+        seconds = min(float(last), end if end is not None else float("inf")) - max(first, start)
         return max(0, round(seconds * float(rate)))
 
     def _decoded(self) -> Iterator[tuple[Any, str]]:
@@ -338,9 +326,8 @@ class FileSource(Source):
             raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
         reached = self._last.time + self._last.duration - self._place.shift
         count = self._last.index - (self._place.after.index if self._place.after else -1)
-        begin = (self._stream.start_time or 0) * self.info.time_base
-        promised = self._duration()
-        missing = 0 if promised is None else float(begin + promised - reached)
+        _, promised = span_of(self.container, self._stream)
+        missing = 0 if promised is None else float(promised - reached)
         if self._read_error or missing > self._tolerance(count):
             lost = f", {missing:.1f} s before its end" if missing > 0 else ""
             why = f" ({self._read_error})" if self._read_error else ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import av
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -38,6 +40,24 @@ def without_leaps(decoded: Iterator[tuple[Any, str]], leap: Fraction) -> Iterato
         yield frame, status
     if held:
         yield held
+
+
+def span_of(container: Any, stream: Any) -> tuple[Fraction, Fraction | None]:
+    """Seconds of a container at which a stream begins and, by the headers, ends; None: unknown."""
+    begin = Fraction((stream.start_time or 0) * stream.time_base)
+    duration = _duration(container, stream)
+    if duration is None or "matroska" in container.format.name:
+        return begin, duration  # .mkv counts from 0, wherever the first picture is
+    return begin, begin + duration
+
+
+def _duration(container: Any, stream: Any) -> Fraction | None:
+    """Seconds that the headers promise, of the stream if they say so."""
+    whole = Fraction(container.duration, av.time_base) if container.duration else None
+    if stream.duration:
+        seconds = Fraction(stream.duration * stream.time_base)
+        return min(seconds, whole) if whole else seconds  # without what an edit list leaves out
+    return clock_time(stream.metadata.get("DURATION", "")) or whole  # the former: .mkv
 
 
 def time_text(seconds: Fraction) -> str:
