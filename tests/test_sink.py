@@ -118,6 +118,14 @@ def test_a_pixels_shape_is_kept_or_its_loss_told(
     assert any("shape 16/11 is lost" in warning for warning in warnings) is not kept
 
 
+@pytest.mark.parametrize(("suffix", "kept"), [(".mkv", True), (".ts", False), (".avi", False)])
+def test_a_rotation_is_kept_or_its_loss_told(suffix: str, kept: bool, tmp_path: Path) -> None:
+    source = media.clip(tmp_path / "phone.mp4", frames=4, rotation=90)
+    warnings = copied(source, tmp_path / f"out{suffix}")
+    assert (_looks(tmp_path / f"out{suffix}")[3] == 90) is kept
+    assert any("rotation is lost" in warning for warning in warnings) is not kept
+
+
 def _looks(path: Path) -> tuple[Any, ...]:
     """What a player must know to show the picture right."""
     with av.open(str(path)) as container:

@@ -42,6 +42,7 @@ _MUXER_OPTIONS = {
 }
 # PyAV cannot tell these muxers the pixels' shape, and these codecs do not say it themselves.
 _SHAPELESS, _UNSHAPED = ("matroska", "webm"), ("av1", "vp9", "ffv1")
+_UNTURNED = ("avi", "mpegts")  # these have no place to say that a picture is stored on its side
 _SETTLES = {"matroska": 0.5, "webm": 0.5}  # seconds more until what was muxed is in the file
 
 
@@ -179,6 +180,11 @@ class VideoSink(Sink):
         context.color_range = 2 if picture.full_range else colour_range
         if picture.rotation:
             stream.set_display_rotation(picture.rotation * 90)
+            if self._format in _UNTURNED:
+                self._warn(
+                    f"the rotation is lost: {self.path.suffix} does not hold it, so players show "
+                    f"the film turned by {picture.rotation * 90} degrees; .mp4 and .mkv hold it"
+                )
         return stream
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:
