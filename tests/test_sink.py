@@ -174,6 +174,16 @@ def test_what_a_container_cannot_hold_is_left_out_with_a_warning(
     assert kinds[:3] == ["video", "audio", "audio"] and "subtitle" not in kinds
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mp4"])
+def test_a_film_with_a_timecode_becomes_a_film(suffix: str, tmp_path: Path) -> None:
+    """Its track of timecode cannot be copied: FFmpeg would refuse the whole file at its end."""
+    told = {"timecode": "01:00:00:00"}
+    source = media.clip(tmp_path / f"camera{suffix}", frames=40, metadata=told)
+    warnings = copied(source, tmp_path / "out.mov")
+    assert [warning for warning in warnings if "data stream" in warning]
+    assert media.frame_times(tmp_path / "out.mov") == media.frame_times(source)
+
+
 def test_a_part_of_the_film_starts_at_zero_with_its_sound(tmp_path: Path) -> None:
     source = media.clip(tmp_path / "long.mp4", frames=60)
     target = tmp_path / "end.mp4"

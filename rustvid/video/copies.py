@@ -12,11 +12,20 @@ def holds(container_format: str, stream: Any) -> bool:
     """Can this kind of container hold this stream? Asked of the muxer itself, in memory."""
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(stream)
+            copy = trial.add_stream_from_template(stream)
             trial.start_encoding()
+            if stream.type == "data":  # of a timecode .mov only finds out when there is one
+                trial.mux(_any_packet(copy, stream.time_base))
         return True
     except (av.error.FFmpegError, ValueError, TypeError, RuntimeError):
         return False
+
+
+def _any_packet(stream: Any, base: Any) -> Any:
+    packet = av.Packet(bytes(4))
+    packet.stream, packet.time_base = stream, base
+    packet.pts = packet.dts = 0
+    return packet
 
 
 def is_adts(stream: Any) -> bool:
