@@ -174,6 +174,14 @@ def test_what_a_container_cannot_hold_is_left_out_with_a_warning(
     assert kinds[:3] == ["video", "audio", "audio"] and "subtitle" not in kinds
 
 
+def test_what_nobody_reads_back_from_a_ts_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    source = media.clip(tmp_path / "tracks.mp4", frames=20, subtitle=True)
+    warnings = copied(source, tmp_path / "out.ts")
+    assert any("mov_text" in warning and ".ts cannot hold it" in warning for warning in warnings)
+    with av.open(str(tmp_path / "out.ts")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+
+
 @pytest.mark.parametrize("suffix", [".mov", ".mp4"])
 def test_a_film_with_a_timecode_becomes_a_film(suffix: str, tmp_path: Path) -> None:
     """Its track of timecode cannot be copied: FFmpeg would refuse the whole file at its end."""

@@ -7,9 +7,17 @@ from typing import Any
 
 import av
 
+# FFmpeg puts any other sound or text into .ts too, as data that nobody reads back
+_READ_BACK_FROM_TS = (
+    *("aac", "aac_latm", "ac3", "dts", "eac3", "mp1", "mp2", "mp3", "opus", "s302m"),
+    *("dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "hdmv_text_subtitle"),
+)
+
 
 def holds(container_format: str, stream: Any) -> bool:
     """Can this kind of container hold this stream? Asked of the muxer itself, in memory."""
+    if container_format == "mpegts" and stream.type in ("audio", "subtitle"):
+        return codec_name(stream) in _READ_BACK_FROM_TS
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:
             copy = trial.add_stream_from_template(stream)
@@ -34,5 +42,6 @@ def is_adts(stream: Any) -> bool:
 
 
 def codec_name(stream: Any) -> str:
-    context = getattr(stream, "codec_context", None)
-    return str(context.name) if context is not None else "unknown"
+    """The name of the format, not of what decodes it here."""
+    codec = getattr(getattr(stream, "codec_context", None), "codec", None)
+    return str(codec.canonical_name) if codec is not None else "unknown"
