@@ -315,20 +315,30 @@ def _read(settings: Path, overwrite: bool) -> Journal | None:
 
 def _rows(folder: Path, jobs: Sequence[Job]) -> dict[Path, Row]:
     """Without those of results that are gone, and of inputs that failed and are tried again."""
-    again = {str(job.input) for job in jobs}
+    again = {_told(job.input) for job in jobs}
+    own = {_told(job.output): job.place for job in jobs if not job.error}
     rows: dict[Path, Row] = {}
     for row in read_table(folder / TABLE, COLUMNS):
-        if place := _place(folder, row[_OUTPUT]):
+        if place := _place(folder, row[_OUTPUT], own):
             rows[place] = row
         elif not row[_OUTPUT] and row[0] not in again:
             rows[Path(row[0])] = row
     return rows
 
 
-def _place(folder: Path, output: str) -> Path | None:
-    """Where a result lies, whatever folder the table was written from."""
+def _told(path: Path) -> str:
+    """A name as the table has it, where one that is no UTF-8 cannot be."""
+    return str(path).encode("utf-8", "replace").decode()
+
+
+def _place(folder: Path, output: str, own: Mapping[str, Path]) -> Path | None:
+    """Where a result lies, whatever folder the table was written from.
+
+    own: by how the table names them, the results of this run
+    """
     parts = Path(output).parts
-    places = (folder.joinpath(*parts[n:]) for n in range(len(parts)))
+    places = [folder.joinpath(*parts[n:]) for n in range(len(parts))]
+    places += [own[output]] if output in own else []
     return next((place.resolve() for place in places if place.is_file()), None)
 
 

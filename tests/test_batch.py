@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -108,6 +109,16 @@ def test_resume_leaves_out_what_is_complete(flight: Path, tmp_path: Path) -> Non
     assert (results / "a.mp4").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match=r"render\.opacity was 0\.25 and is 0\.9"):
         run(wanted(results, "output.resume=true", "render.opacity=0.9"), jobs)
+
+
+def test_a_name_that_is_no_utf8_is_known_again(flight: Path, tmp_path: Path) -> None:
+    odd = (flight / "a.mp4").rename(flight / os.fsdecode(b"caf\xe9.mp4"))
+    broken = (flight / "b.mp4").rename(flight / os.fsdecode(b"b\xe9.mp4"))
+    for given, was_complete in (("output.resume=false", False), ("output.resume=true", True)):
+        config = wanted(tmp_path / "results", given)
+        summaries = run(config, jobs_of([str(odd), str(broken)], config))
+        assert [summary.was_complete for summary in summaries] == [was_complete, False]
+        assert len(table(tmp_path / "results")) == 2
 
 
 def test_an_interruption_stops_all_and_resume_goes_on(flight: Path, tmp_path: Path) -> None:
