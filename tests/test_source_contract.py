@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,13 @@ def test_an_mp4_cut_before_its_index_cannot_be_opened(tmp_path: Path) -> None:
     whole = media.clip(tmp_path / "long.mp4", frames=90)
     with pytest.raises(SourceError, match="cannot be opened as video"):
         read(media.truncated(whole, 0.6))
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "photo.jpg"])
+def test_a_pipe_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SourceError, match="is a pipe"):
+        open_source(str(tmp_path / name), IMAGE_SIZE, SourceConfig())
 
 
 def test_a_picture_larger_than_allowed_is_refused_before_it_is_decoded(clip: Path) -> None:

@@ -63,6 +63,10 @@ def _source(name: str, path: Path, image_size: tuple[int, int], config: SourceCo
         if not photos:
             raise SourceError(f"{name}: holds no pictures ({', '.join(sorted(PHOTOS))})")
         return PhotoSource(photos, name, image_size, config)
+    if path.is_fifo():  # it would be opened, waited for and looked into more than once
+        raise SourceError(
+            f"{name}: is a pipe, which can be read only once; save it as a file first"
+        )
     if path.suffix.lower() in PHOTOS:
         return PhotoSource([path], name, image_size, config)
     if path.is_file() and path.stat().st_size == 0:
