@@ -164,6 +164,32 @@ def test_all_tracks_metadata_and_chapters_are_copied(many_tracks: Path, tmp_path
     assert media.packets(target, "subtitle") == media.packets(many_tracks, "subtitle")
 
 
+@pytest.mark.parametrize(
+    ("share", "left"),
+    [
+        (0, [(0, 0.5, "first half"), (0.5, 1, "second half")]),
+        (0.25, [(0, 0.25, "first half"), (0.25, 0.75, "second half")]),
+        (0.75, [(0, 0.25, "second half")]),
+    ],
+)
+def test_chapters_are_those_of_what_is_left(
+    many_tracks: Path, tmp_path: Path, share: float, left: list[tuple[float, float, str]]
+) -> None:
+    with av.open(str(many_tracks)) as before:
+        whole = before.chapters()[-1]["end"] * before.chapters()[-1]["time_base"]
+    target = tmp_path / "tracks.mkv"
+    copied(many_tracks, target, start=float(share * whole))
+    with av.open(str(target)) as after:
+        found = [
+            (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"])
+            for c in after.chapters()
+        ]
+    for (begin, end, title), wanted in zip(found, left, strict=True):
+        assert title == wanted[2]
+        assert float(begin / whole) == pytest.approx(wanted[0], abs=0.01)
+        assert float(end / whole) == pytest.approx(wanted[1], abs=0.01)
+
+
 def test_what_a_container_cannot_hold_is_left_out_with_a_warning(
     many_tracks: Path, tmp_path: Path
 ) -> None:
@@ -289,3 +315,17 @@ def test_every_error_class_of_pyav_becomes_a_sink_error(tmp_path: Path) -> None:
     classes = [c for c in vars(av.error).values() if isinstance(c, type)]
     errors = [c for c in classes if issubclass(c, Exception) and c.__module__ == "av.error"]
     assert errors and all(issubclass(c, (av.error.FFmpegError, OSError)) for c in errors)
+
+
+@pytest.mark.parametrize("fields", ["", "tff=1"])
+def test_an_interlaced_film_is_told(tmp_path: Path, fields: str) -> None:
+    path = tmp_path / "field.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"x264-params": fields})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode())
+    with open_source(str(path), (32, 32), SourceConfig()) as reader:
+        assert len(list(reader.frames())) == 3
+        assert [("is interlaced" in note) for note in reader.notes] == [True] * bool(fields)

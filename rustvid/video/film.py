@@ -292,6 +292,11 @@ class FileSource(Source):
     def _as_the_first(self, decoded: Any, status: str) -> tuple[Any, str]:
         """A film has one size and one pixel format: the first frame's."""
         looks = decoded.width, decoded.height, decoded.format.name
+        if self._looks is None and decoded.interlaced_frame:
+            self.notes.append(
+                f"{self._path}: is interlaced; the two moments of each frame stay woven in a film "
+                "that is no longer marked as such; deinterlace it first (ffmpeg -vf bwdif)"
+            )
         self._looks = self._looks or looks
         width, height, form = self._looks
         if looks == self._looks:

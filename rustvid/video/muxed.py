@@ -7,6 +7,7 @@ It is written in fragments that play up to the last one after a crash; leaving t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -144,8 +145,8 @@ class VideoSink(Sink):
         self._container.metadata.update(
             {key: value for key, value in source.metadata.items() if key not in skip}
         )
-        if not self._template.info.start and source.chapters():
-            self._container.set_chapters(source.chapters())
+        if chapters := _from(self._template.info.start, source.chapters()):
+            self._container.set_chapters(chapters)
 
     def _add_video(self, picture: Any) -> Any:
         info, config = self._template.info, self._config
@@ -292,3 +293,14 @@ class VideoSink(Sink):
     def _last_packets(self) -> list[Any]:
         """What the encoder still holds."""
         return list(self._video.encode(None))
+
+
+def _from(start: Fraction, chapters: list[Any]) -> list[Any]:
+    """The chapters of a film whose first `start` seconds are left out."""
+    left = []
+    for chapter in chapters:
+        gone = round(start / chapter["time_base"])
+        if chapter["end"] > gone:
+            begin = max(0, chapter["start"] - gone)
+            left.append({**chapter, "start": begin, "end": chapter["end"] - gone})
+    return left
