@@ -190,6 +190,17 @@ def test_chapters_are_those_of_what_is_left(
         assert float(end / whole) == pytest.approx(wanted[1], abs=0.01)
 
 
+@pytest.mark.parametrize(("suffix", "told"), [(".ts", 1), (".avi", 1), (".mkv", 0), (".mov", 0)])
+def test_chapters_that_cannot_be_kept_are_told(
+    many_tracks: Path, tmp_path: Path, suffix: str, told: int
+) -> None:
+    target = tmp_path / f"tracks{suffix}"
+    warnings = copied(many_tracks, target)
+    assert sum("chapters are left out" in warning for warning in warnings) == told
+    with av.open(str(target)) as after:
+        assert len(after.chapters()) == 2 * (not told)
+
+
 def test_what_a_container_cannot_hold_is_left_out_with_a_warning(
     many_tracks: Path, tmp_path: Path
 ) -> None:

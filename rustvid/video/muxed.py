@@ -43,7 +43,7 @@ _MUXER_OPTIONS = {
 }
 # PyAV cannot tell these muxers the pixels' shape, and these codecs do not say it themselves.
 _SHAPELESS, _UNSHAPED = ("matroska", "webm"), ("av1", "vp9", "ffv1")
-_UNTURNED = ("avi", "mpegts")  # these have no place to say that a picture is stored on its side
+_POOR = ("avi", "mpegts")  # no place to say that a picture is stored on its side, nor for chapters
 _SETTLES = {"matroska": 0.5, "webm": 0.5}  # seconds more until what was muxed is in the file
 
 
@@ -147,6 +147,8 @@ class VideoSink(Sink):
         )
         if chapters := _from(self._template.info.start, source.chapters()):
             self._container.set_chapters(chapters)
+            if self._format in _POOR:
+                self._warn(f"chapters are left out: {self.path.suffix} cannot hold them")
 
     def _add_video(self, picture: Any) -> Any:
         info, config = self._template.info, self._config
@@ -181,7 +183,7 @@ class VideoSink(Sink):
         context.color_range = 2 if picture.full_range else colour_range
         if picture.rotation:
             stream.set_display_rotation(picture.rotation * 90)
-            if self._format in _UNTURNED:
+            if self._format in _POOR:
                 self._warn(
                     f"the rotation is lost: {self.path.suffix} does not hold it, so players show "
                     f"the film turned by {picture.rotation * 90} degrees; .mp4 and .mkv hold it"
