@@ -146,13 +146,13 @@ class ModelConfig:
         "rustvid-student", "a shipped model (`rustvid models`) or a path to .npz weights"
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = option(
-        "auto", "arithmetic of the network; auto: bfloat16 where Keras and a processor have it"
+        "auto", "arithmetic of the network; auto: bfloat16 where the processor has it"
     )
     device: str = option("auto", "auto, cpu, gpu or gpu:N")
     engine: Literal["auto", "litert", "keras"] = option(
         "auto",
         "what computes the network; auto: litert on a processor in float32 (half the time, and "
-        "TensorFlow loads only once), except a classifier where there is bfloat16; else keras",
+        "TensorFlow loads only once), else keras",
     )
     size: int | None = option(
         None, "a student sees size x size pixels, a multiple of 32; null: 448", low=32, high=4096
