@@ -212,6 +212,8 @@ def work_of(config: Config, paths: Paths, digest: str | None) -> Work:
     if not Path(config.input or "").exists():  # a stream: what has passed does not come again
         if config.output.resume:
             raise UsageError(f"{config.input}: only files can be gone on with; leave out --resume")
+        if not config.output.overwrite and not is_live(str(config.input), config.source):
+            _check_none_left(paths)
         return Work(paths)
     journal = _journal_of(config, paths, digest)
     if not config.output.resume:
@@ -251,6 +253,15 @@ def _check_possible(paths: Paths) -> None:
     for path in paths.films:
         if path.suffix.lower() == ".avi":
             raise UsageError(f"{path}: .avi keeps no times, so it cannot be gone on with; use .mkv")
+
+
+def _check_none_left(paths: Paths) -> None:
+    """A film from an address has no journal that would keep a run from writing over another's."""
+    for part in map(part_of, paths.films):
+        if part.exists():
+            raise UsageError(
+                f"{part}: is there, of an earlier run perhaps; move it away or add --overwrite"
+            )
 
 
 def _check_unknown(paths: Paths) -> None:

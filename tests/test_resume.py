@@ -29,9 +29,10 @@ from rustvid.config import Config, apply
 from rustvid.errors import Interrupted, UsageError
 from rustvid.frames import Measured
 from rustvid.pipeline import loaded, run
+from rustvid.preflight import paths_of
 from rustvid.report.csv import COLUMNS, kept_rows
 from rustvid.report.summary import Fact, Summary
-from rustvid.resume import fact_of
+from rustvid.resume import fact_of, work_of
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -574,3 +575,14 @@ def test_the_table_of_the_real_network_is_the_same_byte_for_byte(tmp_path: Path)
     assert 0 < resumed_at < 37
     probabilities = {line.split(b",")[4] for line in tables[0].splitlines()[1:]} - {b""}
     assert len(probabilities) > 8  # the pictures differ, and so do the answers
+
+
+def test_what_is_left_of_a_film_from_an_address_is_not_written_over(tmp_path: Path) -> None:
+    config = apply(Config(), f"output.path={tmp_path / 'film.mkv'}")
+    config = replace(config, input="http://127.0.0.1:9/film.mp4")
+    assert work_of(config, paths_of(config), None).journal is None
+    (tmp_path / "film.part.mkv").write_bytes(b"an hour of it")
+    with pytest.raises(UsageError, match=r"film\.part\.mkv: is there, .* add --overwrite"):
+        work_of(config, paths_of(config), None)
+    work_of(apply(config, "output.overwrite=true"), paths_of(config), None)
+    work_of(apply(config, "source.live=true"), paths_of(config), None)  # preflight has the word
