@@ -726,7 +726,8 @@ def test_a_signal_to_a_run_ends_what_compiles_its_network(
     number: int, code: int, clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
 ) -> None:
     """No process is left (no_leftovers), no output, and no half of a network."""
-    with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
+    given = ["--out", str(tmp_path / "out.mp4"), "--set", "model.engine=litert"]
+    with started(str(clip), *given, env=nothing_kept) as child:
         wait_until(child, lambda: compiles(child.pid))
         child.send_signal(number)  # to this one alone
         out, err = child.communicate(timeout=PATIENCE)
@@ -738,7 +739,8 @@ def test_a_signal_to_a_run_ends_what_compiles_its_network(
 def test_a_killed_run_takes_along_what_compiles_its_network(
     clip: Path, tmp_path: Path, nothing_kept: dict[str, str]
 ) -> None:
-    with started(str(clip), "--out", str(tmp_path / "out.mp4"), env=nothing_kept) as child:
+    given = ["--out", str(tmp_path / "out.mp4"), "--set", "model.engine=litert"]
+    with started(str(clip), *given, env=nothing_kept) as child:
         wait_until(child, lambda: compiles(child.pid))
         child.kill()
         child.communicate(timeout=PATIENCE)  # whose stderr it shares: it ends with the last of them
