@@ -8,9 +8,8 @@ corrosion. So every derivative of eq. 5–7 is an expression in g, and no autodi
     p = σ(s)  d·g            d·(1−2p)·g²          d·(1−6p+6p²)·g³   d = p(1−p)
 
 The common factor (e or d) cancels in eq. 7, and in eq. 6 when the map is divided by its
-maximum. It is left out: the map stays alive where p saturates and d vanishes. So does g² in eq. 7;
-left in, its square vanishes for the weights near zero of a network that learns by its map, and the
-map's own gradient is not a number.
+maximum. It is left out: the map stays alive where p saturates and d vanishes. So is g², which
+cancels in eq. 7: of a weight near zero it may be too small to divide by.
 """
 
 from __future__ import annotations
