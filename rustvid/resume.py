@@ -256,8 +256,8 @@ def _check_possible(paths: Paths) -> None:
 
 
 def _check_none_left(paths: Paths) -> None:
-    """A film from an address has no journal that would keep a run from writing over another's."""
-    for part in map(part_of, paths.films):
+    """An input that is no file has no journal to keep a run from writing over another's."""
+    for part in map(part_of, paths.all):
         if part.exists():
             raise UsageError(
                 f"{part}: is there, of an earlier run perhaps; move it away or add --overwrite"

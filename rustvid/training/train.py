@@ -216,9 +216,9 @@ def _weak(
 ) -> Sequence[data.Photo]:
     """Of the pool what neither validation nor teacher speaks against."""
     photos = data.apart(pool, held_out)
-    return (
-        choose.agreed(photos, looking(config.teacher, config), config) if config.teacher else photos
-    )
+    if not config.teacher:
+        return photos
+    return choose.agreed(photos, looking(config.teacher, config), config)
 
 
 def looking(name: str, config: TrainConfig) -> list[Model]:

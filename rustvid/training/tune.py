@@ -110,9 +110,8 @@ def tune(
     """
     if trials < 1 or pictures < FEWEST:
         raise UsageError(f"tune needs 1 trial and {FEWEST} pictures or more")
-    check_refinement(
-        config.refine
-    )  # of settings that a run refuses `draw` might draw none it takes
+    # Of settings that a run refuses `draw` might draw none that it takes.
+    check_refinement(config.refine)
     chosen = _chosen(sets, pictures)
     model = model or Model(config.model, config.localise)
     before = config
