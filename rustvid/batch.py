@@ -30,6 +30,7 @@ from rustvid.redact import redacted
 from rustvid.report.csv import read_table, write_table
 from rustvid.report.summary import SOME_FRAMES_FAILED, Summary
 from rustvid.resume import recounted
+from rustvid.video import made_folder
 from rustvid.video.encoders import CONTAINERS, check_codec
 from rustvid.video.named import VIDEOS, meant
 from rustvid.video.photos import PHOTOS
@@ -156,7 +157,7 @@ def run_all(
     """
     folder = Path(config.output.folder or ".")
     settings = _settings(config, folder, model)
-    _make(folder)
+    made_folder(folder)
     earlier = _read(settings.path, config.output.overwrite)
     rows = _rows_that_stay(config, jobs, settings, earlier)
     if config.output.resume and earlier:  # what that run might replace and has not reached
@@ -248,13 +249,6 @@ def _settings(config: Config, folder: Path, model: Network | None) -> Journal:
     told = digest if isinstance(digest, str) else digest.hexdigest()
     facts = settings_of(config, told)
     return Journal(folder / SETTINGS, facts, overwrite=config.output.overwrite)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SinkError(f"{folder}: cannot be made ({exc.strerror}); choose another") from exc
 
 
 def _replacing(config: Config) -> Config:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,16 @@ _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+# Flags without a value: what each sets, and its help. The first is of films alone.
+_SWITCHES = {"--resume": ("output.resume=true", "go on with a run that was broken off")}
+_LIVE_SWITCHES = {
+    "--overwrite": ("output.overwrite=true", "replace files that exist"),
+    "--no-text": ("render.text=false", "write nothing into the picture"),
+    "--clips": ("output.clips=true", "live: only around corroded frames"),
+    "--keep-all": ("source.keep_all=true", "live: drop no frame, let it wait"),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. RustVid's own errors become one line."""
     _open_standard_streams()
@@ -150,6 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         _tell("rustvid: out of memory before the first frame; free some, or see --max-memory")
         return RustVidError.exit_code
+    except OSError as exc:  # what no border has turned into ours: a name too long, a full disk
+        if exc.filename is None and exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        where = f"{exc.filename}: " if exc.filename is not None else ""
+        _tell(f"rustvid: {where}{exc.strerror}; check the name, the folder and its space")
+        return SinkError.exit_code
     except KeyboardInterrupt:
         interrupted = Interrupted(signal.SIGINT)
         _tell(f"rustvid: {interrupted}")
@@ -210,14 +227,10 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--live", action=argparse.BooleanOptionalAction, default=None, help="treat as a camera"
     )
-    run.add_argument("--clips", action="store_true", help="live: only around corroded frames")
-    run.add_argument("--keep-all", action="store_true", help="live: drop no frame, let it wait")
-    run.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    _add_switches(run, _SWITCHES | _LIVE_SWITCHES)
     run.add_argument(
         "--join", action="store_true", help="all inputs are one film, cut by the camera"
     )
-    run.add_argument("--resume", action="store_true", help="go on with a run that was broken off")
-    run.add_argument("--no-text", action="store_true", help="write nothing into the picture")
     run.add_argument("--json", action="store_true", help="print the summary as JSON on stdout")
     run.add_argument("-q", "--quiet", action="store_true", help="only errors")
     run.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
@@ -232,12 +245,17 @@ def _add_live(commands: Any) -> None:
     for flag, (_, details) in (_SHORTCUTS | _LIVE_SHORTCUTS).items():
         if flag not in of_one:
             live.add_argument(flag, default=None, **details)
-    live.add_argument("--clips", action="store_true", help="only around corroded frames")
+    _add_switches(live, _LIVE_SWITCHES)
     live.add_argument("--json", action="store_true", help="print the summaries as JSON on stdout")
     live.add_argument("-q", "--quiet", action="store_true", help="only errors")
     live.add_argument("-v", "--verbose", action="store_true", help="tracebacks, library messages")
     _add_configuration(live)
     live.set_defaults(handler=_live)
+
+
+def _add_switches(parser: argparse.ArgumentParser, switches: Mapping[str, tuple[str, str]]) -> None:
+    for flag, (_, told) in switches.items():
+        parser.add_argument(flag, action="store_true", help=told)
 
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
@@ -265,7 +283,10 @@ def _configuration(options: argparse.Namespace, base: Config | None = None) -> C
         if value is not None:
             quoted = json.dumps(value) if key.startswith(_TEXTS) else value
             config = _named(flag, config, f"{key}={quoted}")
-    return apply(config, "output.clips=true") if getattr(options, "clips", False) else config
+    for flag, (assignment, _) in (_SWITCHES | _LIVE_SWITCHES).items():
+        if getattr(options, flag.removeprefix("--").replace("-", "_"), False):
+            config = apply(config, assignment)
+    return config
 
 
 def _changed(config: C, options: argparse.Namespace) -> C:
@@ -286,17 +307,13 @@ def _named(flag: str, config: Config, assignment: str) -> Config:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if "" in options.input:
+        raise UsageError("an input is empty: name a file, a folder (. is this one) or a camera")
+    if "-" in options.input:
+        raise UsageError("-: a pipe can be read only once; save it as a file first")
     config = replace(_configuration(options), input=options.input[0])
-    if options.overwrite:
-        config = replace(config, output=replace(config.output, overwrite=True))
-    if options.resume:
-        config = replace(config, output=replace(config.output, resume=True))
-    if options.live is not None or options.keep_all:
-        live = config.source.live if options.live is None else options.live
-        keep_all = options.keep_all or config.source.keep_all
-        config = replace(config, source=replace(config.source, live=live, keep_all=keep_all))
-    if options.no_text:
-        config = replace(config, render=replace(config.render, text=False))
+    if options.live is not None:
+        config = replace(config, source=replace(config.source, live=options.live))
     if options.join:
         from rustvid.video.named import joined
 
@@ -616,6 +633,4 @@ def _adapt(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from rustvid.bench.command import command
 
-    text, code = command(options, _tell)
-    _print(text)
-    return code
+    return command(options, _print, _tell)

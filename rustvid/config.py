@@ -14,6 +14,7 @@ import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -193,7 +194,7 @@ class LocaliseConfig:
 
 @dataclass(frozen=True)
 class CrfConfig:
-    """The five parameters of the paper's eq. 10."""
+    """The five parameters of the paper's eq. 10, and how far the CRF trusts the first mask."""
 
     appearance_sigma_xy: float = option(
         80.0, "reach of the appearance kernel, pixels at 572", low=0.1, high=2000
@@ -301,8 +302,8 @@ class OutputConfig:
     codec: Literal["h264", "hevc", "av1", "vp9", "ffv1"] = option("h264", "of the annotated video")
     hwaccel: Literal["auto", "none", "nvenc", "qsv", "amf"] = option(
         "none",
-        "encode h264, hevc or av1 by hardware; where it does not work, in software, and that is "
-        "said; preset is the software's",
+        "encode h264, hevc or av1 by hardware; where that fails, in software, with a warning; "
+        "preset is the software's",
     )
     preset: str | None = option(None, "speed of the encoder; null: veryfast (h264, hevc), 10 (av1)")
     crf: int | None = option(
@@ -325,7 +326,10 @@ class OutputConfig:
         None, "live: remove files of this output that are older", low=1, kind="duration"
     )
     keep_size: int | None = option(
-        None, "live: remove the oldest files of this output beyond so many bytes", kind="bytes"
+        None,
+        "live: remove the oldest files of this output beyond so many bytes; the newest stays",
+        low=1,
+        kind="bytes",
     )
 
 
@@ -358,7 +362,8 @@ class Config:
     input: str | None = option(None, "video file, picture, folder of pictures or live address")
     workers: int | None = option(
         None,
-        "processes that refine; null: one per core; 0: none, refine in this one",
+        "processes that refine; null: one per core for a CRF, half of them for student-crf, none "
+        "for student and threshold; 0: none, refine in this one",
         low=0,
         high=512,
     )
@@ -370,7 +375,8 @@ class Config:
     )
     max_memory: int | None = option(
         None,
-        "take no more bytes than this: fewer frames in flight, fewer workers; null: what is free",
+        "of a film: take no more bytes, by fewer frames in flight and fewer workers; null: "
+        "what is free",
         low=1,
         kind="bytes",
     )
@@ -385,7 +391,8 @@ class Config:
     status: StatusConfig = section(StatusConfig, "how a live run is watched")
 
 
-_OF_ALL_CAMERAS = ("workers", "model", "localise", "refine", "status")
+_MOST_FLOAT = 1e300  # a whole number beyond it may be none of float's
+_OF_ALL_CAMERAS = ("workers", "max_memory", "model", "localise", "refine", "status")
 
 
 def load(path: Path, base: C) -> C:
@@ -422,12 +429,23 @@ def load_cameras(
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values, nothing else. Dates and octal numbers stay the text that they are written as:
-    no option is a date, and who writes 010 means ten, or a name."""
+    """Plain values, nothing else, and no key twice. What YAML 1.1 alone takes for numbers stays
+    the text that it is written as: 010, 1_000, 12:30 and dates. They mean ten, a name, a time."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """What a block of keys says."""
+        keys = [str(key.value) for key, _ in node.value]
+        if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+            raise ValueError(f"{', '.join(twice)} is there twice in one block; keep one")
+        return super().construct_mapping(node, deep)
 
     def _whole(self, node: yaml.ScalarNode) -> int | str:
-        octal = re.fullmatch(r"[-+]?0[0-7_]+", node.value)
-        return str(node.value) if octal else self.construct_yaml_int(node)
+        odd = re.search(r"[_:]|^[-+]?0[0-7]+$", node.value)
+        return str(node.value) if odd else self.construct_yaml_int(node)
+
+    def _real(self, node: yaml.ScalarNode) -> float | str:
+        odd = re.search(r"[_:]", node.value)
+        return str(node.value) if odd else self.construct_yaml_float(node)
 
     def _text(self, node: yaml.ScalarNode) -> str:
         return str(node.value)
@@ -439,6 +457,7 @@ class _Loader(yaml.SafeLoader):
     yaml_constructors: ClassVar[dict[str | None, Any]] = {
         **yaml.SafeLoader.yaml_constructors,
         "tag:yaml.org,2002:int": _whole,
+        "tag:yaml.org,2002:float": _real,
         "tag:yaml.org,2002:timestamp": _text,
         "tag:yaml.org,2002:str": _joined,
     }
@@ -579,7 +598,7 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
             if value in get_args(accepted):
                 return value  # type: ignore[no-any-return]
         elif accepted is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            value = float(value) if abs(value) < _MOST_FLOAT else math.inf
             break
         elif type(value) is accepted:
             break
@@ -589,6 +608,8 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
     else:
         raise ConfigError(f"{where} must be {_expected(allowed)}, received {value!r}")
     _check_range(value, item, where)
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where} must be text without a NUL character, received {value!r}")
     if kind == "color" and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         raise ConfigError(f"{where} must be a colour like #ff33e0, received {value!r}")
     if kind == "odd" and value % 2 == 0:
@@ -621,7 +642,7 @@ def _check_range(value: Any, item: dataclasses.Field[Any], where: str) -> None:
         return
     low, high = item.metadata.get("low"), item.metadata.get("high")
     inside = (low is None or value >= low) and (high is None or value <= high)
-    if not inside or not math.isfinite(value):
+    if not inside or (isinstance(value, float) and not math.isfinite(value)):
         raise ConfigError(f"{where} must be {_limits(item)}, received {value}")
 
 
@@ -644,11 +665,12 @@ def duration(text: str, where: str) -> float:
 
 
 def size_in_bytes(text: str, where: str) -> int:
-    """Read "500M", "50G" or "2T" as bytes, in powers of 1000."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKMGT])B?", text)
+    """Read "500M", "50G", "2T", or bytes as they are, in powers of 1000."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([kKMGT])B?)?", text)
     if not match:
         raise ConfigError(f"{where} must be a size like 500M or 50G, received {text!r}")
-    return int(float(match[1]) * 1000 ** ("KMGT".index(match[2].upper()) + 1))
+    power = "KMGT".index(match[2].upper()) + 1 if match[2] else 0
+    return int(Fraction(match[1]) * 1000**power)
 
 
 _READERS: dict[str, Callable[[str, str], float | int]] = {

@@ -8,8 +8,9 @@ which each pixel rusts. A frame is then one look at that painting: warp, compare
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -459,11 +460,11 @@ def write(
     """
     if min(size) < 64 or size[0] % 2 or size[1] % 2:
         raise UsageError(f"demo: width and height must be even and at least 64, received {size}")
-    if round(Fraction(seconds) * fps) < 1:
+    if not math.isfinite(seconds) or round(Fraction(seconds) * fps) < 1:
         raise UsageError(
             f"demo: {seconds} s at {fps} frames/s is less than one frame; ask for more"
         )
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}")
     for target in (path, masks_path(path)):
         if target.exists() and not overwrite:
@@ -488,7 +489,8 @@ def _whole(*targets: Path) -> Iterator[list[Path]]:
         ) from exc
     finally:
         for part in parts:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
 
 def _encode(

@@ -258,6 +258,11 @@ class Measured:
         return self.refined.evidence
 
     @property
+    def is_measured(self) -> bool:
+        """Has it an area? Not where its picture could not be read or its refinement failed."""
+        return self.refined.mask_from != "failed"
+
+    @property
     def status(self) -> str:
         return self.refined.status
 

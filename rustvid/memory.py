@@ -43,6 +43,7 @@ class Demand:
     seen: pixels that the network sees of one picture; every: frames from one look to the next
     workers, batch: as wished; batch_fixed: the network is loaded already
     lean: TensorFlow does not load, and the network sees one picture after the other
+    any_size: the network may be told to see less (a student)
     """
 
     picture: int
@@ -53,6 +54,7 @@ class Demand:
     batch: int
     batch_fixed: bool = False
     lean: bool = False
+    any_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,12 @@ def planned(demand: Demand, limit: Limit | None) -> tuple[Plan, list[str]]:
         if smallest.needed <= limit.there:
             break
     told = (
-        f"memory: about {_mb(wished.needed)} are wanted for pictures of {demand.pixels / 1e6:.1f} "
-        f"megapixels and {_mb(limit.there)} are there ({limit.why})"
+        f"memory: about {_mb(wished.needed)} are needed for pictures of {demand.pixels / 1e6:.1f} "
+        f"megapixels and {_mb(limit.there)} are available ({limit.why})"
     )
     if smallest.needed <= limit.there:
         return smallest, [f"{told}: {smallest.says}, which takes {_mb(smallest.needed)}"]
-    less = "" if demand.lean else "let the network see less with --set model.size=320, "
+    less = "let the network see less with --set model.size=320, " if demand.any_size else ""
     if limit.strict:
         raise RustVidError(
             f"{told}; the least is {_mb(smallest.needed)}: allow so much with --max-memory, "

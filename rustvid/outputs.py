@@ -93,7 +93,7 @@ class Outputs:
         drawn = picture
         if self._video or self._show:
             with _stopwatch(self._summary.stages, "render"):
-                text = caption(result) if result.frame.readable else result.status
+                text = caption(result) if result.is_measured else result.status
                 settings = self._config.render
                 drawn = render(picture, stored, _placed(result), text, settings, canvas)
         if self._video:

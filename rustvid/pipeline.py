@@ -166,7 +166,8 @@ class Line:
 
     def results(self) -> Iterator[Measured]:
         """Every frame of the source, in order, with its mask and area."""
-        localised = classify(self.frames, self.model, self.config.model.threshold)
+        batch = 1 if self.live else self.model.batch
+        localised = classify(self.frames, self.model, self.config.model.threshold, batch)
         refined = self._refined(localised)
         for result in track(refined, ahead=not self.live):
             yield measure(result, trust(result, self.config.refine))
@@ -289,6 +290,7 @@ def _demand(config: Config, model: Network | None, info: SourceInfo | None) -> D
         batch=model.batch if model else config.model.batch,
         batch_fixed=model is not None,
         lean=_is_lean(config, model),
+        any_size=model is None and kind == "student",
     )
 
 

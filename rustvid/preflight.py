@@ -21,7 +21,7 @@ from rustvid.video import (
     open_source,
     photos_in,
 )
-from rustvid.video.address import address_of, expanded, is_live, scheme_of
+from rustvid.video.address import address_of, expanded, has_host, is_live, scheme_of
 from rustvid.video.encoders import check_codec
 from rustvid.video.named import files_of
 from rustvid.video.photos import PHOTOS
@@ -115,7 +115,7 @@ def _live(config: Config) -> int:
             f"{left}: is there, of an earlier run perhaps; move it away, add --overwrite, or use "
             "--segment, whose names do not meet"
         )
-    if (output.keep or output.keep_size) and not stamped:
+    if (output.keep is not None or output.keep_size is not None) and not stamped:
         raise UsageError(
             "output.keep and output.keep_size need --segment or --clips: they remove whole files"
         )
@@ -131,8 +131,12 @@ def _live(config: Config) -> int:
         check_folder(Path(events.path))
     if events.command:
         _check_command(events.command)
-    if events.webhook and not events.webhook.startswith(("http://", "https://")):
-        raise UsageError(f"events.webhook must begin with http:// or https://: {events.webhook}")
+    if events.webhook and not (
+        scheme_of(events.webhook) in ("http", "https") and has_host(events.webhook)
+    ):
+        raise UsageError(
+            f"events.webhook {events.webhook}: must be an address like https://host/path"
+        )
     if config.status.address:
         status_address(config.status)
     return 2
@@ -155,7 +159,7 @@ def _check_republish(output: OutputConfig) -> None:
     """Can the annotated video be sent there, and as it is encoded?"""
     url = str(output.republish)
     known = FORMATS.get(scheme_of(url))
-    if known is None or not urlsplit(expanded(url)).hostname:
+    if known is None or not has_host(expanded(url)):
         raise UsageError(
             f"output.republish {url}: must be an address like rtsp://host/path, with one of "
             f"{' '.join(FORMATS)}"
@@ -196,8 +200,8 @@ def paths_of(config: Config) -> Paths:
 def status_address(config: StatusConfig) -> tuple[str, int]:
     """Where to serve; raises UsageError, too where a token is needed and there is none."""
     text = config.address or ""
-    parts = urlsplit(f"//{text}")
     try:
+        parts = urlsplit(f"//{text}")
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host, port = "", None

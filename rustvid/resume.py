@@ -13,7 +13,6 @@ frame at or before the cut, so that masks tracked across the cut are those of an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -66,7 +65,7 @@ class Work:
             return
         if not self.first:
             self.journal.origin = time
-            remove_pieces(self.paths, keep=())
+            remove_pieces(self.paths)
         self.journal.write()
 
     def check_precision(self, precision: str) -> None:
@@ -106,14 +105,13 @@ def joined_part(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part-joined{path.suffix}")
 
 
-def remove_pieces(paths: Paths, keep: Sequence[Path]) -> None:
+def remove_pieces(paths: Paths) -> None:
     """Remove the pieces of films, and a join that was not finished."""
     for path in paths.films:
         number = 1
         while (piece := piece_of(path, number)).exists() or number <= 2:
-            if piece not in keep:
-                with suppress(OSError):
-                    piece.unlink()
+            with suppress(OSError):
+                piece.unlink()
             number += 1
         with suppress(OSError):
             joined_part(path).unlink()
@@ -185,7 +183,7 @@ def name_all(work: Work) -> None:
             reason = exc.strerror
             raise SinkError(f"{path}: cannot be written ({reason}); check the folder") from exc
     if work.journal:
-        remove_pieces(work.paths, keep=())
+        remove_pieces(work.paths)
         work.journal.remove()
 
 

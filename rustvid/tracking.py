@@ -43,7 +43,7 @@ _STRIDE = FLOW_SIZE / _WAY_SIZE  # pixels of 286 from one of a way to the next
 _TOLERANCE = 2.0  # pixels of 286: an error of the way that halves a mask's weight, about
 _LOST = 1e6  # squared error of a way that leads nowhere
 _MARGIN = 1.5  # pixels of 286 outside the picture that are still taken for its edge
-_LEAST = 0.01  # weight below which a way is no evidence: an error of six pixels
+_LEAST = 0.01  # weight below which a way is no evidence: an error of five pixels
 _WAITING_BYTES = 256_000_000  # of pictures that wait for the next analysed frame: 20 of 4K
 
 
@@ -160,6 +160,8 @@ class _Tracker:
         """The flow from this frame to the one before, and from that one to this."""
         before = small_gray(self._before.frame.picture) if self.gray is None else self.gray
         self.gray = small_gray(result.frame.picture)
+        if result.frame.window is not None:  # a photo of another shape: its mask lies elsewhere
+            return None, None
         back = flow(self.gray, before)
         if is_cut(before, self.gray, back):
             return None, None

@@ -174,11 +174,6 @@ class Pool:
         if source.error:
             raise source.error
 
-    @property
-    def slots(self) -> int:
-        """Tasks in the hands of the workers at once: fewer than asked for in a small /dev/shm."""
-        return self._slots.limit
-
     # --- tasks
 
     def _has_room(self, pending: int) -> bool:

@@ -52,14 +52,14 @@ def stream(count: int, every: int = 1, percent: int = 0) -> Iterator[tuple[Frame
 @pytest.mark.parametrize("every", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("count", [0, 1, 4, 23])
 def test_every_frame_comes_back_once_and_in_order(count: int, every: int) -> None:
-    results = list(classify(stream(count, every), Oracle(), 0.5))
+    results = list(classify(stream(count, every), Oracle(), 0.5, 4))
     assert [result.frame.index for result in results] == list(range(count))
 
 
 def test_each_frame_gets_its_own_answer() -> None:
     percents = [3, 97, 51, 0, 100, 60, 20]
     frames = [(frame(index, percent), True) for index, percent in enumerate(percents)]
-    results = list(classify(frames, Oracle(batch=3), 0.5))
+    results = list(classify(frames, Oracle(batch=3), 0.5, 3))
     assert [round(100 * (r.probability or 0)) for r in results] == percents
     for result, percent in zip(results, percents, strict=True):
         if result.evidence is not None:
@@ -67,7 +67,7 @@ def test_each_frame_gets_its_own_answer() -> None:
 
 
 def test_a_frame_not_looked_at_passes_through_without_answer() -> None:
-    results = list(classify(stream(9, every=3, percent=90), Oracle(), 0.5))
+    results = list(classify(stream(9, every=3, percent=90), Oracle(), 0.5, 4))
     looked = [result.classified.analysed for result in results]
     assert looked == [True, False, False] * 3
     for result in results:
@@ -77,20 +77,22 @@ def test_a_frame_not_looked_at_passes_through_without_answer() -> None:
 
 @pytest.mark.parametrize(("percent", "corroded"), [(49, False), (50, False), (51, True)])
 def test_there_is_evidence_only_where_p_exceeds_the_threshold(percent: int, corroded: bool) -> None:
-    (result,) = classify([(frame(0, percent), True)], Oracle(), 0.5)
+    (result,) = classify([(frame(0, percent), True)], Oracle(), 0.5, 4)
     assert (result.evidence is not None) == corroded
     assert result.probability == pytest.approx(percent / 100)
 
 
 def test_pictures_are_looked_at_in_whole_batches_and_a_rest() -> None:
     oracle = Oracle(batch=4)
-    list(classify(stream(11), oracle, 0.5))
+    list(classify(stream(11), oracle, 0.5, oracle.batch))
     assert oracle.asked == [4, 4, 3]
 
 
 def test_nothing_is_looked_at_where_nothing_was_chosen() -> None:
     oracle = Oracle()
-    assert len(list(classify(((frame(i), False) for i in range(70)), oracle, 0.5))) == 70
+    assert (
+        len(list(classify(((frame(i), False) for i in range(70)), oracle, 0.5, oracle.batch))) == 70
+    )
     assert oracle.asked == []
 
 
@@ -105,7 +107,9 @@ def test_no_more_than_eight_batches_of_frames_are_pulled_ahead(every: int) -> No
             pulled += 1
             yield frame(index), index % every == 0
 
-    for given, _ in enumerate(itertools.islice(classify(endless(), oracle, 0.5), 300)):
+    for given, _ in enumerate(
+        itertools.islice(classify(endless(), oracle, 0.5, oracle.batch), 300)
+    ):
         assert pulled - given <= 8 * oracle.batch
 
 
@@ -118,6 +122,6 @@ def test_a_source_that_is_cut_short_does_not_lose_the_frames_before_the_cut() ->
 
     seen = []
     with pytest.raises(SourceCutShort):
-        for result in classify(cut(6), Oracle(batch=4), 0.5):
+        for result in classify(cut(6), Oracle(batch=4), 0.5, 4):
             seen.append(result.frame.index)
     assert seen == list(range(6))

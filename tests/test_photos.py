@@ -105,7 +105,7 @@ def test_a_run_over_a_photo_that_cannot_be_read_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     assert annotate(folder, out, "source.rate=10", progress=stopping(45)).exit_code == 143
     again = annotate(folder, out, "source.rate=10", "output.resume=true")
-    assert again.resumed_at > 2 and again.exit_code == 6 and again.unread == 1
+    assert again.resumed_at > 2 and again.exit_code == 6 and again.unmeasured == 1
     assert again.mean_area == pytest.approx(whole.mean_area)
     assert rows(out.with_suffix(".csv")) == rows(tmp_path / "whole.csv")
 

@@ -17,22 +17,26 @@ from rustvid.video import check_file
 PRESETS = ("default", "realtime", "paper")
 
 
-def command(options: argparse.Namespace, tell: Callable[[str], None]) -> tuple[str, int]:
-    """What is to be printed, and the exit code.
+def command(
+    options: argparse.Namespace, show: Callable[[str], None], tell: Callable[[str], None]
+) -> int:
+    """Measure or compare; returns the exit code.
 
-    options: those of arguments.py; tell: told of every step
+    options: those of arguments.py; show: gets the result; tell: told of every step
     """
     if options.compare:
         old, new = map(Path, options.compare)
         found = compare(old, new, options.share)
-        return found.text(options.markdown), int(bool(found.slower))
+        show(found.text(options.markdown))
+        return int(bool(found.slower))
     presets = {name: load(config_path(name), Config()) for name in PRESETS}
     plan = plan_for(presets, options.quick, options.rounds, options.minutes)
     out = Path(options.json) if options.json else None
     if out:
         check_file(out)
     result = bench(Path(options.input) if options.input else None, plan, tell)
+    show(report(result, options.markdown))  # first: no disk that is full by now takes it
     if out:
         write_json(out, result)
         tell(f"wrote {out}")
-    return report(result, options.markdown), 0
+    return 0

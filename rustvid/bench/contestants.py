@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 
-from rustvid.bench.measurement import IMAGE_SIZE, Kind, Measurement, disc, stopwatch
+from rustvid.bench.measurement import IMAGE_SIZE, RANDOM, Kind, Measurement, disc, stopwatch
 from rustvid.config import Config, OutputConfig, SourceConfig
 from rustvid.frames import Measured
 from rustvid.method.classify import Answer, Network
@@ -27,8 +27,6 @@ from rustvid.video.copies import holds
 from rustvid.video.encoders import ENCODERS, encoder_options, pixel_format
 from rustvid.video.muxed import GROUP_SECONDS
 from rustvid.video.planes import Converter, is_rgb
-
-RANDOM = "random-64.npz"  # the paper's network in the paper's size, which nobody has published
 
 
 class NullModel:

@@ -14,6 +14,8 @@ from typing import Any
 
 import av
 
+from rustvid.budget import available
+
 PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "av",
@@ -33,7 +35,7 @@ def facts() -> dict[str, Any]:
     """Processor, memory, system, versions, the code that was measured, and the day."""
     return {
         "processor": processor(),
-        "cores": cores(),
+        "cores": available(),
         "bfloat16": bool({"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split())),
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "gpus": gpus(),
@@ -52,13 +54,6 @@ def processor() -> str:
     name = _cpuinfo("model name") or platform.processor() or platform.machine()
     family, model = _cpuinfo("cpu family"), _cpuinfo("model")
     return f"{name} (family {family}, model {model})" if family else name
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def gpus() -> list[str]:

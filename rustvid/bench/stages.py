@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.bench.contestants import loaded
+from rustvid.bench.measurement import IMAGE_SIZE
 from rustvid.config import Config, RefineConfig, apply
 from rustvid.frames import Classified, Frame, Localised, Measured, Refined
 from rustvid.method.refine import refine
@@ -119,12 +120,12 @@ def _decoded(config: Config, runs: int) -> tuple[list[float], list[list[Frame]],
         took.append((time.perf_counter() - began) / len(chunk))
         if number:
             kept.append(chunk if number == 1 else chunk[:1])  # enough: memory is finite
-    with open_source(str(config.input), (572, 572), config.source) as source:
+    with open_source(str(config.input), (1, 1), config.source) as source:
         info = source.info
     return took[1:], kept, info
 
 
-def _chunks(config: Config, size: tuple[int, int] = (572, 572)) -> Iterator[list[Frame]]:
+def _chunks(config: Config, size: tuple[int, int] = IMAGE_SIZE) -> Iterator[list[Frame]]:
     """The film's frames, CHUNK at a time, over and over."""
     while True:
         chunk: list[Frame] = []

@@ -12,15 +12,15 @@ from typing import Any
 
 from rustvid import demo
 from rustvid.bench import machine
-from rustvid.bench.measurement import Measurement
+from rustvid.bench.measurement import RANDOM, Measurement
 from rustvid.bench.rounds import Contestant, Said, compete, measured_stages, sigterm_unwinds
+from rustvid.budget import available
 from rustvid.config import Config, SourceConfig
 from rustvid.errors import SourceError, UsageError
 from rustvid.method.models import find, kind_of_file
 from rustvid.video import open_source
 from rustvid.video.source import SourceInfo
 
-RANDOM = "random-64.npz"  # see contestants.py
 HOUSE = "1080p"  # the size of which everything is measured
 SIZES = {"720p": (1280, 720), HOUSE: (1920, 1080), "4K": (3840, 2160)}
 _NOTES = {
@@ -28,7 +28,7 @@ _NOTES = {
     "of the ratios within each round",
     "null": "the pipeline with a network and a refinement that cost nothing",
     "refine": "the advanced refinement alone: a network that costs nothing, no film is written; "
-    "per core is the speed over that of one worker and the number of workers",
+    "per worker is the speed over that of one worker and the number of workers",
     "threshold": "model.threshold=0, so that every frame that is looked at is refined",
     "weights": "random-64: the paper's network with 64 filters, He uniform weights; speed does not "
     "depend on their values",
@@ -83,7 +83,7 @@ def plan_for(
     for flag, value in (("--rounds", rounds), ("--minutes", minutes)):
         if value is not None and value < 1:
             raise UsageError(f"{flag} must be at least 1, received {value:g}")
-    plan = Plan(presets, workers=crews(machine.cores()))
+    plan = Plan(presets, workers=crews(available()))
     if quick:
         plan = Plan(
             presets,
@@ -196,7 +196,7 @@ def _synthetic(plan: Plan, folder: Path, say: Said) -> Iterator[tuple[str, Path]
 
 def described(film: Path) -> dict[str, Any]:
     """What the JSON says of a film; raises SourceError for one that cannot be read."""
-    with open_source(str(film), (572, 572), SourceConfig()) as source:
+    with open_source(str(film), (1, 1), SourceConfig()) as source:
         info: SourceInfo = source.info
     if source.container is None:
         raise SourceError(f"{film}: is no video; bench measures films")

@@ -51,6 +51,10 @@ class Group:
     packets: list[Encoded]
     rows: list[Row] = field(default_factory=list)
 
+    def heard_before(self, time: Fraction) -> list[Encoded]:
+        """Its sound before its first picture, which a file that begins with it does not hold."""
+        return [p for p in self.packets if p.track != PICTURE and p.pts < time]
+
     @property
     def bytes(self) -> int:
         return sum(len(packet.data) for packet in self.packets)
@@ -98,7 +102,8 @@ class Clips(Recorder):
         """Draw and encode one result; whether it is recorded shows later."""
         picture = result.frame.picture
         stored = np.ascontiguousarray(picture.stored(result.mask))
-        drawn = render(picture, stored, result.evidence, caption(result), self._order.config.render)
+        text = caption(result) if result.is_measured else result.status
+        drawn = render(picture, stored, result.evidence, text, self._order.config.render)
         frame = result.frame
         corroded = 100 * result.area.share > self._order.config.events.area
         self._rows.append(
@@ -178,6 +183,7 @@ class Clips(Recorder):
         first = group.rows[0]
         clip = self._clip
         if clip and self._longest is not None and first.time - clip.start >= self._longest:
+            clip.hear(group.heard_before(first.time))
             self._end_clip()
         if self._clip is None:
             self._name_next(first.utc)
@@ -233,6 +239,11 @@ class _Clip(ExitStack):
             self._film.write_packet(packet)
         self.ended = group.rows[-1].utc
         self._settle()
+
+    def hear(self, packets: Sequence[Encoded]) -> None:
+        """Write sound that came after the last picture."""
+        for packet in packets:
+            self._film.write_packet(packet)
 
     def finish(self) -> None:
         """Complete both files and give them their names."""

@@ -64,6 +64,8 @@ class Courier:
     def __exit__(self, *error: object) -> None:
         self._stop.set()
         self._thread.join(_LAST)
+        if self._thread.is_alive():
+            self._give_up("the run ended meanwhile")
         for _ in range(self._queue.qsize()):
             self._give_up("the run ended before")
 

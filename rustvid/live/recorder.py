@@ -107,7 +107,8 @@ def outdated(paths: list[Path], config: OutputConfig, now: float) -> list[Path]:
     """Which files to remove, of all segments ever written under these names.
 
     Files of one moment go together, the oldest first: those older than `output.keep` seconds, and
-    those beyond `output.keep_size` bytes. now: UTC, seconds since 1970
+    those beyond `output.keep_size` bytes, but never the newest for its size. now: UTC, seconds
+    since 1970
     """
     moments: dict[str, list[Path]] = {}
     for path in paths:
@@ -115,13 +116,27 @@ def outdated(paths: list[Path], config: OutputConfig, now: float) -> list[Path]:
             moments.setdefault(stamp, []).append(found)
     sizes = {stamp: sum(map(_size, files)) for stamp, files in moments.items()}
     total, gone = sum(sizes.values()), []
+    newest = max(moments, default="")
     for stamp in sorted(moments):
-        age = now - datetime.strptime(stamp[:16], _STAMP).replace(tzinfo=UTC).timestamp()
-        old = config.keep is not None and age > config.keep
-        if old or (config.keep_size is not None and total > config.keep_size):
+        old = config.keep is not None and now - _utc_of(stamp) > config.keep
+        full = config.keep_size is not None and total > config.keep_size and stamp != newest
+        if old or full:
             gone += moments[stamp]
             total -= sizes[stamp]
     return gone
+
+
+def _utc_of(stamp: str) -> float:
+    """The seconds since 1970 of a moment, 20260131T120000Z-0001; raises ValueError."""
+    return datetime.strptime(stamp[:16], _STAMP).replace(tzinfo=UTC).timestamp()
+
+
+def _is_moment(stamp: str) -> bool:
+    try:
+        _utc_of(stamp)
+    except ValueError:  # digits, but of no day: no file of ours
+        return False
+    return True
 
 
 def _segments_of(path: Path) -> list[tuple[str, Path]]:
@@ -129,7 +144,7 @@ def _segments_of(path: Path) -> list[tuple[str, Path]]:
     suffix = re.escape(path.suffix)
     pattern = re.compile(rf"{re.escape(path.stem)}-(\d{{8}}T\d{{6}}Z-\d{{4,}})(\.part)?{suffix}")
     matches = ((pattern.fullmatch(found.name), found) for found in path.parent.iterdir())
-    return [(match[1], found) for match, found in matches if match]
+    return [(match[1], found) for match, found in matches if match and _is_moment(match[1])]
 
 
 def _size(path: Path) -> int:

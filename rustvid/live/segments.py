@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 from rustvid.frames import Measured
 from rustvid.live.recorder import Order, Recorder
@@ -28,7 +30,7 @@ class Segments(Recorder):
         """Write one result, to a new file if it is time for one."""
         time = result.frame.time
         if self._outputs and self._until is not None and time >= self._until:
-            self.finish()
+            self._end(heard_before(result.frame.companions, time))
             self._prune(result.frame.utc or 0.0)
         if self._outputs is None:
             self._begin(result)
@@ -38,10 +40,14 @@ class Segments(Recorder):
 
     def finish(self) -> None:
         """Complete the files that are open, and give them their names."""
+        self._end([])
+
+    def _end(self, rest: Sequence[Any]) -> None:
+        """rest: packets of sound that come after the last picture"""
         if self._outputs is None:
             return
         outputs, self._outputs = self._outputs, None
-        outputs.finish(())
+        outputs.finish(tuple(rest))
         self._stack.close()
 
     def _begin(self, result: Measured) -> None:
@@ -59,3 +65,9 @@ class Segments(Recorder):
             show=order.show,
             taps=order.taps,
         )
+
+
+def heard_before(packets: Sequence[Any], time: Fraction) -> list[Any]:
+    """Of a picture's packets of sound those that begin before it: the file before it is theirs,
+    for a file has nothing that is before its first picture."""
+    return [p for p in packets if p.pts is not None and p.pts * p.time_base < time]

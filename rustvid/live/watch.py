@@ -99,7 +99,6 @@ def follow(
         taps = [stack.enter_context(tap) for tap in _taps(config)]
         order = Order(line.source, config, paths, summary, show, events.written, taps)
         recorder: Recorder = kind(order)
-        stack.enter_context(recorder)
 
         def facts() -> dict[str, int]:
             lost = sum(courier.lost for courier in couriers)
@@ -107,7 +106,7 @@ def follow(
             return reduce(operator.or_, (tap.facts for tap in taps), counts)
 
         try:
-            with events:
+            with recorder, events:
                 _drive(line, recorder, board, facts, progress, events.tell_all)
         except RustVidError as exc:
             summary.error = summary.error or exc

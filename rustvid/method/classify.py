@@ -50,11 +50,12 @@ class Network(Protocol):
 
 
 def classify(
-    chosen: Iterable[tuple[Frame, bool]], model: Network, threshold: float
+    chosen: Iterable[tuple[Frame, bool]], model: Network, threshold: float, batch: int
 ) -> Iterator[Localised]:
     """Classify and localise the chosen frames, in batches; the others pass through, in order.
 
-    chosen: frames with whether to look at them. A frame has an evidence map only where
+    chosen: frames with whether to look at them; batch: frames that one pass waits for, 1 of a
+    camera, `model.batch` at most. A frame has an evidence map only where
     p(corrosion) > threshold ("Workflow": greater than 50 %).
     """
     waiting: list[tuple[Frame, bool]] = []
@@ -63,7 +64,7 @@ def classify(
         for frame, look in chosen:
             waiting.append((frame, look))
             looks += look
-            if looks in (0, model.batch) or len(waiting) >= 8 * model.batch:
+            if looks in (0, batch) or len(waiting) >= 8 * batch:
                 yield from _answered(waiting, model, threshold)
                 waiting, looks = [], 0
     except SourceError:  # a film that is cut short: the frames before the cut are whole

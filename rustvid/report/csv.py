@@ -36,7 +36,7 @@ PHOTO_COLUMNS = (*COLUMNS, "file")  # of a folder of them
 
 def row(result: Measured) -> tuple[str, ...]:
     """One frame's row; probability, confidence and flags are empty where the frame was tracked,
-    not looked at, and the area too where it could not be read."""
+    not looked at, and the area too where it could not be read or refined."""
     probability, area, trust = result.probability, result.area, result.trust
     file, utc = result.frame.file, result.frame.utc
     measured = (
@@ -51,7 +51,7 @@ def row(result: Measured) -> tuple[str, ...]:
         result.status,
         str(int(result.analysed)),
         "" if probability is None else f"{probability:.4f}",
-        *(measured if result.frame.readable else [""] * len(measured)),
+        *(measured if result.is_measured else [""] * len(measured)),
         f"{100 * result.refined.unknown_share:.2f}",
         f"{trust.confidence:.4f}" if trust else "",
         ";".join(trust.flags) if trust else "",
@@ -173,7 +173,8 @@ class CsvReport:
     ) -> None:
         self.path = path
         self.part = part
-        self._rows = self._size = keep
+        self._size = keep
+        self._has_rows = bool(keep)
         self._cut = not keep  # is there nothing behind the rows that stay?
         try:
             self._file = part.open("r+b" if keep else "wb", buffering=0)
@@ -200,7 +201,7 @@ class CsvReport:
     ) -> None:
         if not self._file.closed:
             self._file.close()
-            if not self._rows:
+            if not self._has_rows:
                 self.part.unlink(missing_ok=True)
 
     def write(self, result: Measured) -> None:
@@ -211,7 +212,7 @@ class CsvReport:
         """Add a row that was made before; what is behind the kept rows is cut off first."""
         self._cut_off()
         self._write(line)
-        self._rows += 1
+        self._has_rows = True
 
     def sync(self) -> None:
         """Have the system write to the disk what is in the file so far."""

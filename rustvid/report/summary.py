@@ -21,7 +21,7 @@ class Fact:
     time: float  # seconds
     status: str
     analysed: bool
-    share: float | None  # of the frame that is corroded, in [0, 1]; None: it could not be read
+    share: float | None  # of the frame that is corroded, in [0, 1]; None: it was not measured
     confidence: float | None = None  # in [0, 1], as exact as the table has it
     flags: tuple[str, ...] = ()
 
@@ -32,7 +32,7 @@ class Fact:
             time=float(result.frame.time),
             status=result.status,
             analysed=result.analysed,
-            share=float(result.area.share) if result.frame.readable else None,
+            share=float(result.area.share) if result.is_measured else None,
             confidence=float(f"{trust.confidence:.4f}") if trust else None,
             flags=trust.flags if trust else (),
         )
@@ -51,7 +51,7 @@ class Summary:
     model_sha256: str = ""
     precision: str = ""
     frames: int = 0
-    unread: int = 0  # frames that could not be read, which count in no mean
+    unmeasured: int = 0  # frames that could not be read or refined, which count in no mean
     analysed: int = 0
     corroded: int = 0
     peak_area: float = 0.0
@@ -85,7 +85,7 @@ class Summary:
         self.analysed += fact.analysed
         self.statuses[fact.status] += 1
         if fact.share is None:
-            self.unread += 1
+            self.unmeasured += 1
             return
         self.corroded += fact.share > 0
         self._area_sum += fact.share
@@ -99,7 +99,7 @@ class Summary:
     @property
     def measured(self) -> int:
         """Frames that have an area."""
-        return self.frames - self.unread
+        return self.frames - self.unmeasured
 
     @property
     def mean_area(self) -> float:
@@ -115,7 +115,7 @@ class Summary:
         """0, or the error's, or 6 where frames failed or could not be read."""
         if self.error:
             return self.error.exit_code
-        return SOME_FRAMES_FAILED if self.statuses["failed"] or self.unread else 0
+        return SOME_FRAMES_FAILED if self.unmeasured else 0
 
     def raise_for_error(self) -> None:
         """Raise what ended the run early, if anything did."""

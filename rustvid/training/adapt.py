@@ -23,7 +23,6 @@ from rustvid.method.model import Model
 from rustvid.training import batches, data, masks
 from rustvid.training.batches import Labelled, Mix, Stock
 from rustvid.training.data import Photo
-from rustvid.training.evaluation import made_folder
 from rustvid.training.examples import Example, ExampleSet
 from rustvid.training.losses import pixel_loss
 from rustvid.training.masks import MaskReport
@@ -31,6 +30,7 @@ from rustvid.training.pupils import student_ready
 from rustvid.training.recipe import ADAPT_STEPS, TrainConfig
 from rustvid.training.train import State, compile_for
 from rustvid.training.watch import Tell
+from rustvid.video import check_file, made_folder
 
 FEWEST = 12  # pictures below which a quarter of them says nothing
 HELD_OUT = 0.25
@@ -87,7 +87,10 @@ def adapt(
         raise UsageError(f"model {name}: is no student, and only a student learns from masks")
     if steps < 1:
         raise UsageError(f"steps must be at least 1, received {steps}")
+    weights, settings = out / "adapted.npz", out / "adapted.yaml"
     made_folder(out)  # before minutes are spent
+    for path_of_result in (weights, settings, weights.with_suffix(".md")):
+        check_file(path_of_result)
     taught, held_out = _split([_small(one, HELD) for examples in sets for one in examples])
     before = _judged(held_out, config)
     recipe = _recipe(name, steps)
@@ -105,10 +108,8 @@ def adapt(
         while state.step < steps:
             tell(state.step + 1, steps, float(state.advance(*next(made))[0]))
     state.fold()
-    weights = out / "adapted.npz"
     network.save_weights(state.ready(), weights)
     used = _with(config, weights)
-    settings = out / "adapted.yaml"
     settings.write_text(as_yaml(differences(used, Config())), encoding="utf-8")
     after = _judged(held_out, used)
     found = Adapted(weights, settings, name, len(taught), steps, before, after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
+from rustvid.video.named import is_hidden
 from rustvid.video.photos import PHOTOS
 
 Image = NDArray[np.uint8]
@@ -185,7 +186,8 @@ def _files(folder: Path, label: str) -> list[Path]:
             f"{folder}: no class folder {label}; {known}; name the classes {CORROSION} and {CLEAN}"
         )
     inside = (folder / label).iterdir()
-    files = sorted(path for path in inside if path.suffix.lower() in PHOTOS)
+    photos = (path for path in inside if path.suffix.lower() in PHOTOS)
+    files = sorted(path for path in photos if not is_hidden(Path(path.name)))
     if not files:
         raise UsageError(f"{folder / label}: no photographs in it; a class needs at least one")
     return files
@@ -332,8 +334,3 @@ def _table(path: Path) -> dict[str, str]:
         raise UsageError(f"{path}: needs two columns, file and source, in every row")
     headed = bool(rows) and Path(rows[0][0]).suffix.lower() not in PHOTOS
     return {row[0]: row[1] for row in rows[headed:]}
-
-
-def source_counts(photos: Iterable[Photo]) -> dict[str, int]:
-    """Photos by source, most first."""
-    return dict(Counter(photo.source or "unknown" for photo in photos).most_common())

@@ -20,6 +20,7 @@ from rustvid.training.evaluate import ClassReport
 from rustvid.training.examples import Example, ExampleSet, told_apart
 from rustvid.training.masks import Mask, MaskReport, SetReport
 from rustvid.training.sheets import Tile
+from rustvid.video import made_folder
 
 SHOWN = 4  # best, median and worst pictures of a set on its sheet, each
 
@@ -181,11 +182,3 @@ def _model_facts(model: Network) -> dict[str, Any]:
         "size": list(model.size),
         "kind": model.kind,
     }
-
-
-def made_folder(folder: Path) -> None:
-    """Make a folder for results; raises SinkError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SinkError(f"{folder}: cannot be made ({exc.strerror}); choose another") from exc

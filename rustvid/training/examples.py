@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rustvid.errors import SourceError, UsageError
 from rustvid.training import data
 from rustvid.training.data import Image
+from rustvid.video.named import is_hidden
 from rustvid.video.photos import PHOTOS
 from rustvid.video.planes import Converter
 
@@ -121,7 +122,7 @@ def told_apart(sets: Sequence[ExampleSet]) -> list[ExampleSet]:
 
 def photo_pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
     """Photos with the PNG mask of the same name beside them, and photos that have none."""
-    files = sorted(folder.iterdir())
+    files = sorted(path for path in folder.iterdir() if not is_hidden(Path(path.name)))
     masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
     photos = [path for path in files if path.suffix.lower() in _MASKED]
     pairs = [(photo, masks[photo.stem]) for photo in photos if photo.stem in masks]

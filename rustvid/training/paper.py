@@ -24,9 +24,9 @@ from rustvid.method.model import Model
 from rustvid.method.sizes import CLASSIFIER_SIZE
 from rustvid.threads import ReadAhead
 from rustvid.training import card, checkpoint, data, evaluate, plots
-from rustvid.training.evaluation import made_folder
 from rustvid.training.recipe import PaperConfig, TrainConfig
 from rustvid.training.watch import Tell, Watch
+from rustvid.video import made_folder
 
 LOG = ("loss", "accuracy")
 _AHEAD = 4  # batches that wait for the network

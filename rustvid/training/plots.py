@@ -112,8 +112,8 @@ def reliability(report: ClassReport, path: Path) -> Path:
 def curves(log: Path, path: Path | None = None) -> Path:
     """The columns of a training's CSV log over its steps, as PNG beside the log.
 
-    The first column is the step. With a header its names are used; without one (older logs) the
-    columns are numbered. "seconds" is not drawn. Columns that end in the same word share a panel.
+    The first column is the step; "seconds" is not drawn. Columns that end in the same word share a
+    panel.
     """
     names, table = _read(log)
     drawn = [i for i, name in enumerate(names) if i and name not in ("seconds", "time_s")]
@@ -139,22 +139,9 @@ def _read(log: Path) -> tuple[list[str], NDArray[np.float64]]:
         raise UsageError(f"{log}: cannot be read ({exc.strerror})") from exc
     if not rows:
         raise UsageError(f"{log}: is empty, there is nothing to draw")
-    headed = not _is_number(rows[0][0])
-    width = max(map(len, rows))
-    names = (
-        rows[0] if headed else ["step", "seconds", *(f"column {i}" for i in range(3, width + 1))]
-    )
-    cells = [[*row, *[""] * (width - len(row))] for row in rows[headed:]]
+    names, width = rows[0], len(rows[0])
     try:
-        values = [[float(cell) if cell else np.nan for cell in row] for row in cells]
+        values = [[float(cell) if cell else np.nan for cell in row] for row in rows[1:]]
+        return names, np.array(values, np.float64).reshape(-1, width)
     except ValueError as exc:
         raise UsageError(f"{log}: holds what is not a number: {exc}") from exc
-    return names, np.array(values, np.float64).reshape(-1, width)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

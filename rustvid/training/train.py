@@ -35,10 +35,10 @@ from rustvid.training import (
     probe,
     pupils,
 )
-from rustvid.training.evaluation import made_folder
 from rustvid.training.pupils import Ready
 from rustvid.training.recipe import TrainConfig
 from rustvid.training.watch import Tell, Watch
+from rustvid.video import made_folder
 
 __all__ = ["TrainConfig", "train"]
 

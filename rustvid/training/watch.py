@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -73,12 +74,12 @@ class Watch:
     def note(self, step: int, measured: Sequence[float], model: Any = None) -> None:
         """A line of the log; with the validation where a model is given to look at photos."""
         auc = self._validated(model) if model and self._photos else None
-        if auc is not None:
+        if auc is not None and not math.isnan(auc):  # of photos of one class there is none
             self._worse = 0 if auc > self._best else self._worse + 1
             self._best = max(auc, self._best)
         seconds = round(time.monotonic() - self._started)
         numbers = [f"{value:.4f}" for value in measured]
-        row = [step, seconds, *numbers, "" if auc is None else f"{auc:.4f}"]
+        row = [step, seconds, *numbers, "" if auc is None or math.isnan(auc) else f"{auc:.4f}"]
         self._write(*([] if (self.out / "log.csv").exists() else [self._columns]), row)
 
     def _write(self, *rows: Sequence[object]) -> None:

@@ -41,7 +41,7 @@ def is_live(name: str, config: SourceConfig) -> bool:
     if config.live is not None:
         return config.live
     scheme = scheme_of(name)
-    if scheme in ("http", "https"):
+    if scheme in ("http", "https") and has_host(name):
         return PurePosixPath(urlsplit(name).path).suffix.lower() not in _FILMS
     return scheme != "file"
 
@@ -71,7 +71,7 @@ def address_of(name: str, config: SourceConfig) -> Address:
         url = re.sub("^/+", "/", url.removeprefix("v4l2:"))
         if not url.strip("/"):
             raise UsageError(f"{name}: names no device; write v4l2:/dev/video0")
-    elif scheme not in ("file", "udp") and not _has_host(url):
+    elif scheme not in ("file", "udp") and not has_host(url):
         raise UsageError(f"{name}: names no host; write {scheme}://host/path")
     own = (scheme,) if scheme != "v4l2" else ("file",)
     whitelist = ",".join(dict.fromkeys((*own, *allowed, *_CARRIERS)))
@@ -84,7 +84,8 @@ def expanded(name: str) -> str:
     return _VARIABLE.sub(_from_environment, name)
 
 
-def _has_host(url: str) -> bool:
+def has_host(url: str) -> bool:
+    """Does an address name a host?"""
     try:
         return bool(urlsplit(url).hostname)
     except ValueError:  # a bracket without its other half

@@ -6,8 +6,11 @@ Connections tell it from their own threads, the pipeline takes from it in its ow
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -16,10 +19,12 @@ import av
 
 from rustvid.threads import Newest
 from rustvid.video.connection import Listener, Opened
+from rustvid.video.copies import codec_name
 from rustvid.video.health import Health
 from rustvid.video.timeline import TICK, Moment, Timeline
 
 WAITING = 5  # decoded frames that may wait: a fifth of a second
+_HOLDERS = ("matroska", "mov")  # the second holds G.711, the usual sound of cameras
 _USUAL_RATE = Fraction(25)  # frames per second, where the camera does not say
 _RATES = (1, 240)  # frames per second that are believed
 
@@ -174,17 +179,18 @@ class _Sounds:
 
     def __init__(self, streams: tuple[Any, ...]) -> None:
         # an output that is never written: it owns what describes the streams
-        self._holder = av.open(io.BytesIO(), "w", format="matroska")
-        self.streams: list[Any] = []
-        self._about: list[tuple[Any, ...]] = []
+        self._holder, held = max(
+            (_held(streams, kind) for kind in _HOLDERS), key=lambda h: len(h[1])
+        )
+        self.streams = [ours for _, ours in held]
+        self._about = [_about(stream) for stream, _ in held]
         self._ends: dict[int, Fraction] = {}
         self._packets: list[Any] = []
         for stream in streams:
-            try:
-                self.streams.append(self._holder.add_stream_from_template(stream))
-            except (av.error.FFmpegError, ValueError):  # a codec that no file holds
-                continue
-            self._about.append(_about(stream))
+            if all(stream is not other for other, _ in held):
+                logging.getLogger("rustvid.live").warning(
+                    "sound (%s) is left out: it cannot be copied", codec_name(stream)
+                )
 
     def matched(self, streams: tuple[Any, ...]) -> dict[int, Any]:
         """Which of these streams go on with which of ours, by index: those that sound alike."""
@@ -216,6 +222,16 @@ class _Sounds:
         """What waits, for one frame."""
         packets, self._packets = tuple(self._packets), []
         return packets
+
+
+def _held(streams: Sequence[Any], kind: str) -> tuple[Any, list[tuple[Any, Any]]]:
+    """A container of this kind, and of the streams that it takes each with its copy there."""
+    holder = av.open(io.BytesIO(), "w", format=kind)
+    held = []
+    for stream in streams:
+        with suppress(av.error.FFmpegError, ValueError):  # a codec that it does not hold
+            held.append((stream, holder.add_stream_from_template(stream)))
+    return holder, held
 
 
 def _about(stream: Any) -> tuple[Any, ...]:

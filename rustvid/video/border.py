@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import TracebackType
 
@@ -27,5 +28,9 @@ class border:
     ) -> None:
         if isinstance(error, (av.error.FFmpegError, OSError)):
             reason = error.strerror or str(error)
-            remedy = "free some space" if getattr(error, "errno", 0) == 28 else "check the folder"
+            remedy = (
+                "free some space"
+                if getattr(error, "errno", 0) == errno.ENOSPC
+                else "check the folder"
+            )
             raise SinkError(f"{self._path}: cannot be written ({reason}); {remedy}") from error

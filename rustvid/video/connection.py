@@ -125,7 +125,9 @@ class Connection:
         container = None
         try:
             container = _open(self._address, self._config)
-            ending = Ending(self._read(container) if self.wanted else _ENDED)
+            reason = self._read(container) if self.wanted else _ENDED
+            # A list of pieces says when it is complete; until then FFmpeg waits for more of them.
+            ending = Ending(reason, final=self._address.in_pieces and reason == _ENDED)
         except (av.error.FFmpegError, OSError) as exc:
             ending = ending_of(exc, self._config, self._address.scheme)
             late = time.monotonic() - self.started >= self._config.open_timeout

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
+from av.stream import Discard, Disposition
 from av.video.reformatter import VideoReformatter
 
 from rustvid.config import SourceConfig
@@ -23,7 +25,15 @@ from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.times import Seen, clock_time, exact, span_of, time_text, without_leaps
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
+_PRIMING = 0.5  # seconds before zero that a player is to leave out, and no more
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
+
+
+# Tags of a stream that speak of how it was coded, which is not how the result is.
+_OF_THE_CODING = frozenset(
+    {"encoder", "ENCODER", "DURATION", "vendor_id", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES"}
+    | {"_STATISTICS_TAGS", "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"}
+)
 
 
 class FileSource(Source):
@@ -45,6 +55,7 @@ class FileSource(Source):
         self._converter = Converter(image_size)
         self._resizer = VideoReformatter()
         self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
+        self._bytes = _size(path)
         self.container: Any
         self.container, self.notes = best_opened(path, protocols, config)
         try:
@@ -53,8 +64,8 @@ class FileSource(Source):
         except SourceError:
             self.container.close()
             raise
-        copied = ("audio", "subtitle", "data")
-        self.companions = [s for s in self.container.streams if s.type in copied]
+        self.companions = [s for s in self.container.streams if _is_companion(s)]
+        self.notes += self._left_out()
         self._pending: list[Any] = list(place.pending)
         self._last: Seen | None = place.after
         self._skipped = 0  # frames before the one that was sought
@@ -107,7 +118,8 @@ class FileSource(Source):
         else:
             self._check_complete()
         if self._none_yet:
-            raise SourceError(f"{self._path}: has no frame before source.end {end} s")
+            after = f" between source.start {float(start):g} s and" if start else " before"
+            raise SourceError(f"{self._path}: has no frame{after} source.end {float(end or 0):g} s")
 
     def companion_packets(self) -> Iterator[Any]:
         """The companions' packets alone, instead of the frames."""
@@ -155,15 +167,12 @@ class FileSource(Source):
         return packets
 
     def _video_stream(self) -> Any:
-        streams = [
-            s
-            for s in self.container.streams.video
-            if not s.disposition & av.stream.Disposition.attached_pic
-        ]
+        streams = [s for s in self.container.streams.video if not _is_cover(s)]
         if not streams:
             kinds = ", ".join(sorted({s.type for s in self.container.streams})) or "nothing"
             raise SourceError(f"{self._path}: has no video stream (it holds {kinds})")
-        stream = streams[0]
+        marked = (s for s in streams if s.disposition & Disposition.default)
+        stream = next(marked, streams[0])
         context = stream.codec_context
         if context is None or not context.width or not context.height:
             raise SourceError(f"{self._path}: its video cannot be decoded; it may be cut short")
@@ -173,6 +182,20 @@ class FileSource(Source):
                 f"source.max_pixels {self._config.max_pixels}; raise it if the file is trusted"
             )
         return stream
+
+    def _left_out(self) -> list[str]:
+        """What the result will lack, for people."""
+        own = (self._stream, *self.companions)
+        others = [s for s in self.container.streams if s not in own and s.discard != Discard.all]
+        told = []
+        for stream in others:
+            kind = "cover picture" if _is_cover(stream) else stream.type
+            name = stream.metadata.get("filename") or stream.metadata.get("title")
+            told.append(
+                f"{kind} stream {stream.index}{f' ({name})' if name else ''} is left out: one film "
+                "is analysed, with its sound, subtitles and data"
+            )
+        return told
 
     def _describe(self) -> SourceInfo:
         stream, context = self._stream, self._stream.codec_context
@@ -186,7 +209,10 @@ class FileSource(Source):
             codec=context.name,
             rgb=is_rgb(context.format),
             expected_frames=self._expected_frames(Fraction(rate)),
-            start=exact(self._config.start) or Fraction(0),
+            start=self._start(),
+            end=exact(self._config.end),
+            tags={k: v for k, v in stream.metadata.items() if k not in _OF_THE_CODING},
+            disposition=int(stream.disposition),
             pixel_bytes=context.format.padded_bits_per_pixel / 8 if context.format else 3.0,
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
             colour=(
@@ -196,6 +222,16 @@ class FileSource(Source):
                 context.color_range,
             ),
         )
+
+    def _start(self) -> Fraction:
+        """Where the result begins: where it is asked for, or where a clock does that begins before
+        zero, as of a .ts whose 33 bits run full in it: no other container holds such times."""
+        asked = exact(self._config.start)
+        first = (self._stream.start_time or 0) * self._stream.time_base
+        if asked is None and first < -_PRIMING:
+            self.notes.append(f"its clock begins at {float(first):.3f} s, that of the result at 0")
+            return Fraction(first)
+        return asked or Fraction(0)
 
     def _tolerance(self, frames: int) -> float:
         """Seconds that the end may be missing: little where the headers are exact."""
@@ -329,6 +365,10 @@ class FileSource(Source):
                     f"{self._path}: has no frame after source.start {self._config.start} s"
                 )
             raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
+        if self._bytes and _size(self._path) > self._bytes:
+            self.notes.append(
+                f"{self._path}: has grown while it was read; what was added is not in the result"
+            )
         reached = self._last.time + self._last.duration - self._place.shift
         count = self._last.index - (self._place.after.index if self._place.after else -1)
         _, promised = span_of(self.container, self._stream)
@@ -340,3 +380,19 @@ class FileSource(Source):
                 f"{self._path}: is cut short{lost}{why}; all {count} frames "
                 "that could be read were processed"
             )
+
+
+def _is_cover(stream: Any) -> bool:
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _is_companion(stream: Any) -> bool:
+    """Is it copied? Not what carries the chapters of a .mov: they are read already."""
+    return stream.type in ("audio", "subtitle", "data") and stream.discard != Discard.all
+
+
+def _size(path: Path | str) -> int:
+    """Bytes of a file; 0 of an address."""
+    with suppress(OSError):
+        return Path(path).stat().st_size if isinstance(path, Path) else 0
+    return 0

@@ -49,6 +49,15 @@ def is_whole(data: bytes) -> bool:
     return True
 
 
+def is_animated(head: bytes) -> bool:
+    """Does a PNG or a WebP hold more pictures than one?"""
+    if head.startswith(_PNG):
+        return b"acTL" in head.partition(b"IDAT")[0]  # APNG's own chunk, before the first picture
+    if head.startswith(b"RIFF") and head[8:16] == b"WEBPVP8X" and len(head) > 20:
+        return bool(head[20] & 0x02)
+    return False
+
+
 def is_playlist(head: bytes) -> bool:
     """Is it a text that names other files, which FFmpeg would open in its stead?"""
     return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_LISTS)

@@ -110,7 +110,7 @@ class JoinedSource(Source):
                     cut = cut or exc
                 last, pending = source.last, source.rest()
                 self.damaged_packets += source.damaged_packets
-                self.notes += source.notes
+                self.notes += [note for note in source.notes if note not in self.notes]
         self._pending = pending
         if cut:
             raise cut

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import av
@@ -74,6 +75,8 @@ class LiveSource(Source):
         )
 
     def __enter__(self) -> LiveSource:
+        if self._config.hwaccel != "none":
+            self._say(f"source.hwaccel {self._config.hwaccel}: is for files; decoded in software")
         self._supervisor.start()
         return self
 
@@ -167,7 +170,7 @@ class LiveSource(Source):
             time=arrival.moment.time,
             duration=round(self._arrivals.step / TICK) * TICK,
             picture=picture,
-            image=self._converter.image(decoded, picture),
+            image=partial(self._converter.image, decoded, picture),
             status=status,
             companions=arrival.companions,
             utc=arrival.moment.utc,

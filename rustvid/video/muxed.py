@@ -35,8 +35,8 @@ _WAIT_SECONDS = 0.25  # that a packet may wait in the muxer for those of other s
 # delay_moov: the fragments too have the edit list that B-frames and sound's priming need
 _MOV_FLAGS = "hybrid_fragmented+frag_keyframe+delay_moov+default_base_moof+use_metadata_tags"
 _MUXER_OPTIONS = {
-    "mp4": {"movflags": _MOV_FLAGS},
-    "mov": {"movflags": _MOV_FLAGS},
+    "mp4": {"movflags": _MOV_FLAGS, "movie_timescale": "90000"},  # else a start has whole ms
+    "mov": {"movflags": _MOV_FLAGS, "movie_timescale": "90000"},
     "mpegts": {"mpegts_copyts": "1"},  # times as in the input, not from a start of its own
     "matroska": {"cluster_time_limit": "500"},  # ms: a cluster is written when it is complete
     "webm": {"cluster_time_limit": "500"},
@@ -67,6 +67,8 @@ class VideoSink(Sink):
         self._filters: dict[int, Any] = {}  # index of the input's stream → bit stream filter
         self._to_encoder = VideoReformatter()
         self._whole = True  # all that was muxed is in the file
+        self._durations: dict[int, int] = {}  # of the pictures in the encoder, by their times
+        self._tick = template.info.time_base
         self._group = -1  # number of the second that the last picture is in
         self._muxed = 0  # packets of the video
         self._ended_groups: list[tuple[int, float]] = []  # pictures up to there, settled when
@@ -145,7 +147,8 @@ class VideoSink(Sink):
         self._container.metadata.update(
             {key: value for key, value in source.metadata.items() if key not in skip}
         )
-        if chapters := _from(self._template.info.start, source.chapters()):
+        info = self._template.info
+        if chapters := _within(info.start, info.end, source.chapters()):
             self._container.set_chapters(chapters)
             if self._format in _POOR:
                 self._warn(f"chapters are left out: {self.path.suffix} cannot hold them")
@@ -163,11 +166,16 @@ class VideoSink(Sink):
             options=hardware.options if hardware else software,
         )
         context = stream.codec_context
+        stream.metadata.update(self._tags())
+        if info.disposition:
+            stream.disposition = info.disposition
         stream.height, stream.width = picture.shape
         software_kind = None if hardware else self._pixel_format(picture, context)
         stream.pix_fmt = hardware.pixel_format if hardware else software_kind
         context.thread_count = self.threads
-        context.time_base = info.time_base
+        if self._format == "avi":  # it numbers pictures, and takes a tick for one
+            self._tick = 1 / info.rate
+        context.time_base = self._tick
         context.sample_aspect_ratio = picture.pixel_aspect
         if picture.pixel_aspect != 1 and self._format in _SHAPELESS and config.codec in _UNSHAPED:
             self._warn(
@@ -175,6 +183,8 @@ class VideoSink(Sink):
                 f"{config.codec} does not hold it; .mp4 does, and so do h264 and hevc"
             )
         longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
+        if config.codec == "hevc" and self._format in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players know no other
         context.gop_size = 1 if config.codec == "ffv1" else longest
         context.color_primaries, context.color_trc, matrix, colour_range = info.colour
         if info.rgb:
@@ -189,6 +199,13 @@ class VideoSink(Sink):
                     f"the film turned by {picture.rotation * 90} degrees; .mp4 and .mkv hold it"
                 )
         return stream
+
+    def _tags(self) -> dict[str, str]:
+        """The picture's own tags: language, title, handler; a time code where it still holds."""
+        tags = dict(self._template.info.tags)
+        if self._template.info.start:
+            tags.pop("timecode", None)
+        return tags
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:
         """The format in which the encoder takes the picture with the least change."""
@@ -208,7 +225,7 @@ class VideoSink(Sink):
     def _add_copy(self, stream: Any) -> None:
         name = f"{stream.type} stream {stream.index} ({codec_name(stream)})"
         if not holds(self._format, stream):
-            self._warn(f"{name} is left out: {self.path.suffix} cannot hold it")
+            self._warn(f"{name} is left out: it cannot be copied into {self.path.suffix}")
             return
         copy = self._container.add_stream_from_template(stream)
         copy.metadata.update(stream.metadata)
@@ -218,13 +235,16 @@ class VideoSink(Sink):
             self._filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
 
     def _copy(self, packets: Sequence[Any]) -> None:
-        start = self._template.info.start
+        start, end = self._template.info.start, self._template.info.end
         for packet in packets:
             target = self._copies.get(packet.stream.index)
             stamp = packet.pts if packet.pts is not None else packet.dts
             if target is None or stamp is None:
                 continue
             shift = round(start / packet.time_base)
+            if target.type == "subtitle":
+                over = None if end is None else round(end / packet.time_base)
+                stamp = _cut(packet, stamp, shift, over)
             if start and stamp < shift:
                 continue
             if packet.pts is not None:
@@ -241,7 +261,10 @@ class VideoSink(Sink):
                 self._mux(ready)
         except (av.error.ArgumentError, av.error.InvalidDataError):  # times that run backwards
             self._whole = True  # it was refused, not half written
-            self._warn(f"{target.type} stream: damaged packets are left out")
+            self._warn(
+                f"{target.type} stream: packets that are damaged, or whose times run backwards, "
+                "are left out"
+            )
 
     def _mux_picture(self, picture: Picture, frame: Frame) -> None:
         info = self._template.info
@@ -255,13 +278,21 @@ class VideoSink(Sink):
                 dst_color_range=colour_range,
                 threads=1,
             )
-        encoded.time_base = info.time_base
-        encoded.pts = round((frame.time - info.start) / info.time_base)
-        encoded.duration = round(frame.duration / info.time_base)
+        encoded.time_base = self._tick
+        encoded.pts = round((frame.time - info.start) / self._tick)
+        self._durations[encoded.pts] = round(frame.duration / self._tick)
         group = int((frame.time - info.start) / GROUP_SECONDS)
         if group != self._group:
             self._group, encoded.pict_type = group, PictureType.I
-        self._mux_video(self._video.encode(encoded))
+        self._mux_video(self._encoded(encoded))
+
+    def _encoded(self, picture: Any) -> list[Any]:
+        """The encoder's next packets; None gives its last. It forgets how long a picture stands,
+        and the film would end before its last one does."""
+        packets = list(self._video.encode(picture))
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, 0)
+        return packets
 
     def _mux_video(self, packets: Sequence[Any]) -> None:
         """Mux, and note up to which picture the file then holds what a crash leaves."""
@@ -294,15 +325,29 @@ class VideoSink(Sink):
 
     def _last_packets(self) -> list[Any]:
         """What the encoder still holds."""
-        return list(self._video.encode(None))
+        return self._encoded(None)
 
 
-def _from(start: Fraction, chapters: list[Any]) -> list[Any]:
-    """The chapters of a film whose first `start` seconds are left out."""
+def _cut(packet: Any, stamp: int, start: int, end: int | None) -> int:
+    """Cut a text that stands over the start or the end of what is left; returns when it begins."""
+    begin, over = max(stamp, start), stamp + (packet.duration or 0)
+    over = over if end is None else min(over, end)
+    if over <= begin:
+        return stamp
+    packet.duration = over - begin
+    if begin != stamp:
+        packet.pts = packet.dts = begin
+    return begin
+
+
+def _within(start: Fraction, end: Fraction | None, chapters: list[Any]) -> list[Any]:
+    """The chapters of what is left of a film, from `start` to `end` seconds."""
     left = []
     for chapter in chapters:
-        gone = round(start / chapter["time_base"])
-        if chapter["end"] > gone:
-            begin = max(0, chapter["start"] - gone)
-            left.append({**chapter, "start": begin, "end": chapter["end"] - gone})
+        base = chapter["time_base"]
+        begin = max(chapter["start"], round(start / base))
+        over = chapter["end"] if end is None else min(chapter["end"], round(end / base))
+        if over > begin:
+            gone = round(start / base)
+            left.append({**chapter, "start": begin - gone, "end": over - gone})
     return left

@@ -15,7 +15,11 @@ from rustvid.video.address import is_live
 from rustvid.video.encoders import CONTAINERS
 
 VIDEOS = frozenset(
-    (*CONTAINERS, ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".mxf", ".insv", ".lrv")
+    (
+        *(*CONTAINERS, ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts", ".mxf", ".insv"),
+        *(".lrv", ".360", ".3g2", ".asf", ".dav", ".gif", ".h264", ".h265", ".hevc", ".m2t"),
+        *(".mod", ".ogv", ".tod", ".vob"),
+    )
 )
 
 
@@ -33,9 +37,13 @@ def meant(name: str, kinds: Collection[str] = VIDEOS) -> list[tuple[Path, Path]]
     if path.exists():
         return [(path, Path(path.name))]
     matches = [Path(match) for match in glob.glob(name, recursive=True)]  # noqa: PTH207 - absolute too
-    if not matches:
+    if not matches or matches == [path]:  # itself: a link to what is gone
         raise SourceError(f"{name}: no such file or folder; check the path")
-    return [pair for match in sorted(matches, key=by_number) for pair in meant(str(match), kinds)]
+    found: list[tuple[Path, Path]] = []
+    for match in sorted(matches, key=by_number):
+        gone = not match.exists()  # a link to nothing: it fails when it is opened
+        found += [(match, Path(match.name))] if gone else meant(str(match), kinds)
+    return found
 
 
 def joined(config: Config, names: Sequence[str]) -> Config:
@@ -66,7 +74,7 @@ def told_of(config: Config) -> str:
     """The input as a person is told of it, without a password."""
     first, *others = files_of(config)
     more = f" and {len(others)} more" if others else ""
-    return redacted(f"{config.input}{more}" if more else str(config.input or first))
+    return redacted(f"{config.input or first}{more}")
 
 
 def is_hidden(place: Path) -> bool:

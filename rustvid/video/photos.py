@@ -17,7 +17,7 @@ from rustvid.chatter import silenced
 from rustvid.config import SourceConfig
 from rustvid.errors import SinkError, SourceCutShort, SourceError, UsageError
 from rustvid.frames import Frame, Picture, Window
-from rustvid.video.headers import is_whole, size_of_photo
+from rustvid.video.headers import is_animated, is_whole, size_of_photo
 from rustvid.video.planes import rgb_of, rgb_picture
 from rustvid.video.sink import Sink
 from rustvid.video.source import Source, SourceInfo
@@ -25,6 +25,7 @@ from rustvid.video.times import exact
 
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 _UNREADABLE = "corrupt"
+_HEAD = 1 << 16  # bytes in which a photo says that it moves
 
 
 class PhotoSource(Source):
@@ -64,13 +65,17 @@ class PhotoSource(Source):
         """Read the photos; each is brought to the size of the first, an unreadable one is black."""
         size = (self.info.width, self.info.height)
         first = self.begin.index if self.begin else 0
+        damaged = False
         for index, (time, path) in enumerate(self._photos[first:], first):
             try:
                 photo, status = _read_photo(path, self._most)
             except SourceError as exc:  # one of many: the others are looked at all the same
                 photo, status = np.zeros((*size[::-1], 3), np.uint8), _UNREADABLE
                 self.notes.append(str(exc))
+            if status != _UNREADABLE and _is_animated(path):
+                self.notes.append(f"{path}: is animated; its first picture alone was looked at")
             if status == "damaged":
+                damaged = True
                 self.notes.append(f"{path}: is cut short; the part of it that is there was used")
             image = cv2.resize(photo, self._image_size, interpolation=cv2.INTER_AREA)
             window = None
@@ -88,7 +93,7 @@ class PhotoSource(Source):
                 file=path.name if self._named else None,
                 readable=status != _UNREADABLE,
             )
-        if len(self._photos) == 1 and self.notes:
+        if len(self._photos) == 1 and damaged:
             raise SourceCutShort(self.notes.pop())
 
     def _first_readable(self) -> NDArray[np.uint8]:
@@ -149,6 +154,12 @@ def _read_photo(path: Path, most: int) -> tuple[NDArray[np.uint8], str]:
         raise SourceError(f"{path}: cannot be read as a picture; it may be damaged")
     rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     return rgb, "ok" if whole else "damaged"
+
+
+def _is_animated(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return is_animated(file.read(_HEAD))
+    return False
 
 
 def _written(path: Path, bgr: NDArray[Any]) -> bool:

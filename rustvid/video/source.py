@@ -6,8 +6,8 @@ A source is a context manager; `frames()` yields what it holds once, in order of
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -22,7 +22,9 @@ class SourceInfo:
     pixel_bytes: of memory for each pixel of a decoded picture
     rgb: its pixels are RGB, not YUV; colour: code points of ISO/IEC 23091-2
     time_base: seconds per tick of its clock; expected_frames: an estimate, None if unknown
-    start: seconds, the time of what should be the first frame asked for
+    start: seconds, the time of what should be the first frame asked for; end: up to which is asked
+        for; None: to its own end
+    tags, disposition: of the picture's stream (language, title; FFmpeg's flags)
     """
 
     name: str
@@ -37,6 +39,9 @@ class SourceInfo:
     pixel_aspect: Fraction = Fraction(1)
     pixel_bytes: float = 6.0
     colour: tuple[int, int, int, int] = (2, 2, 2, 0)  # primaries, transfer, matrix, range: untold
+    end: Fraction | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    disposition: int = 0
     live: bool = False  # a camera: no end is known, and nothing may wait for the next frame
 
 
