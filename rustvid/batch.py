@@ -21,6 +21,7 @@ from rustvid.errors import (
     SourceError,
     UsageError,
 )
+from rustvid.files import made_folder
 from rustvid.journal import Journal, journal_path, read_journal, settings_of
 from rustvid.method.classify import Network
 from rustvid.method.models import find
@@ -30,7 +31,6 @@ from rustvid.redact import redacted
 from rustvid.report.csv import read_table, write_table
 from rustvid.report.summary import SOME_FRAMES_FAILED, Summary
 from rustvid.resume import recounted
-from rustvid.video import made_folder
 from rustvid.video.encoders import CONTAINERS, check_codec
 from rustvid.video.named import VIDEOS, meant
 from rustvid.video.photos import PHOTOS

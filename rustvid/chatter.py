@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SETTINGS = (("TF_CPP_MIN_LOG_LEVEL", "3"), ("SVT_LOG", "1"))
+_SETTINGS = (("TF_CPP_MIN_LOG_LEVEL", "3"), ("SVT_LOG", "1"), ("OPENCV_LOG_LEVEL", "ERROR"))
 _lock = threading.Lock()
 _depth = 0  # of `silenced` within each other, or in several threads at once
 _kept = -1  # the descriptor that stderr was

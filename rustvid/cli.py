@@ -130,6 +130,7 @@ _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+_STDOUT = "-"
 # Flags without a value: what each sets, and its help. The first is of films alone.
 _SWITCHES = {"--resume": ("output.resume=true", "go on with a run that was broken off")}
 _LIVE_SWITCHES = {
@@ -580,6 +581,14 @@ def _sets(options: argparse.Namespace) -> list[ExampleSet]:
     return [ExampleSet(Path(path), options.half, options.every) for path in options.data]
 
 
+def _told(sets: list[ExampleSet]) -> list[ExampleSet]:
+    """The same, once what is odd with them has been told: they are going to teach."""
+    for examples in sets:
+        if examples.note:
+            _tell(f"rustvid: {examples.note}")
+    return sets
+
+
 def _configuration_of_model(options: argparse.Namespace) -> Config:
     from rustvid.method.refine import check as check_refinement
 
@@ -587,6 +596,8 @@ def _configuration_of_model(options: argparse.Namespace) -> Config:
     if options.model:
         config = _named("--model", config, f"model.name={json.dumps(options.model)}")
     check_refinement(config.refine)  # what a run refuses is not worth measuring
+    if config.sample != Config().sample or config.source != Config().source:
+        _tell("rustvid: sample and source are a run's: here every picture is looked at by itself")
     return config
 
 
@@ -596,12 +607,18 @@ def _figures(options: argparse.Namespace) -> Path | None:
 
     if not options.json:
         return None
+    if options.json == _STDOUT:
+        return Path(_STDOUT)
     check_file(Path(options.json), folders=True)
     return Path(options.json)
 
 
 def _show(found: Evaluation, figures: Path | None) -> None:
     """The result comes first: no disk that is full by now takes it."""
+    if figures == Path(_STDOUT):
+        _tell(found.text)
+        _print(found.json)
+        return
     _print("\n".join([found.text, *(f"wrote {path}" for path in found.outputs)]))
     if figures:
         _print(f"wrote {found.write_json(figures)}")
@@ -613,7 +630,9 @@ def _tune(options: argparse.Namespace) -> int:
         from rustvid.video import check_file
     config, out = _configuration_of_model(options), Path(options.out)
     check_file(out)
-    found = tune(_sets(options), config, options.trials, options.pictures)
+    if out.exists() and not options.overwrite:
+        raise UsageError(f"{out}: exists; choose another name or add --overwrite")
+    found = tune(_told(_sets(options)), config, options.trials, options.pictures)
     _print(found.text)
     _print(f"wrote {found.write(out)}")
     return 0
@@ -623,9 +642,16 @@ def _adapt(options: argparse.Namespace) -> int:
     with _library_chatter(wanted=False):
         from rustvid.progress import StepProgress
         from rustvid.training.adapt import adapt
-    config = _configuration_of_model(options)
+    config, sets = _configuration_of_model(options), _told(_sets(options))
     with StepProgress("adapting") as progress:
-        found = adapt(_sets(options), Path(options.out), config, options.steps, progress.show)
+        found = adapt(
+            sets,
+            Path(options.out),
+            config,
+            options.steps,
+            progress.show,
+            overwrite=options.overwrite,
+        )
     _print(f"{found.text}\nwrote {found.weights}, and {found.settings} for --config")
     return 0
 

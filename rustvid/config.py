@@ -397,7 +397,17 @@ _OF_ALL_CAMERAS = ("workers", "max_memory", "model", "localise", "refine", "stat
 
 def load(path: Path, base: C) -> C:
     """Return `base` with the differences of a YAML file; what it cannot hold is a ConfigError."""
-    return _merge(base, _tree(path), str(path), "")
+    found = _merge(base, _tree(path), str(path), "")
+    return _with_weights_beside(found, path) if isinstance(found, Config) else found
+
+
+def _with_weights_beside(config: Any, path: Path) -> Any:
+    """Weights that are not where the file says, but beside it: both were moved together."""
+    name = Path(config.model.name)
+    beside = path.parent / name.name
+    if name.suffix != ".npz" or name.exists() or not beside.is_file():
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, name=str(beside)))
 
 
 def load_cameras(

@@ -9,7 +9,7 @@ from rustvid.errors import ConfigError
 
 def config_path(name: str) -> Path:
     """A path, or the shipped configuration of that name."""
-    if name.endswith((".yaml", ".yml")):
+    if name.lower().endswith((".yaml", ".yml")) or Path(name).is_file():
         return Path(name)
     package = Path(__file__).parent
     installed, checkout = package / "configs", package.parent / "configs"

@@ -19,7 +19,7 @@ FILES = sorted((ROOT / "rustvid").rglob("*.py"))
 LAYERS = (
     {"redact", "chatter"},
     {"errors"},
-    {"config", "frames", "presets", "threads"},
+    {"config", "files", "frames", "presets", "threads"},
     {"motion", "budget", "outlines"},
     {"video", "method", "sampling", "tracking", "render", "report", "workers"},
     {"journal", "limits", "memory"},

@@ -122,7 +122,7 @@ def values(item: dataclasses.Field[Any], hint: Any) -> st.SearchStrategy[Any]:
     kinds: dict[Any, Callable[[], st.SearchStrategy[Any]]] = {
         type(None): st.none,
         bool: st.booleans,
-        str: st.text,
+        str: lambda: st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])),
         int: lambda: st.integers(low, high),
         float: lambda: st.floats(low, high, allow_nan=False, allow_infinity=False),
     }

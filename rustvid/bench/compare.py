@@ -33,6 +33,7 @@ class Comparison:
     missing: tuple[str, ...]
     share: float
     same_machine: bool
+    same_films: bool
 
     @property
     def slower(self) -> tuple[Change, ...]:
@@ -53,10 +54,12 @@ class Comparison:
         ]
         table = markdown(_HEADER, rows) if as_markdown else rendered("bench", _HEADER, rows)
         said = [table]
+        if not self.same_films:
+            said.append("The films are different ones: this says nothing of the code.")
         if not self.same_machine:
             said.append("The results are of different machines: this says nothing of the code.")
         if self.missing:
-            said.append(f"Not in the new result: {', '.join(self.missing)}")
+            said.append(f"Not in the new result: {'; '.join(self.missing)}")
         verdict = f"{len(self.slower)} of {len(rows)} slower by more than {100 * self.share:g} %"
         return "\n".join([*said, verdict])
 
@@ -85,7 +88,12 @@ def compare(old: Path, new: Path, share: float) -> Comparison:
         for of in (before, after)
     ]
     missing = tuple(name for name in figures if name not in others)
-    return Comparison(tuple(changes), missing, share, machines[0] == machines[1])
+    films = [
+        [(film.get("sha256"), film.get("size")) for film in of.get("films", {}).values()]
+        for of in (before, after)
+    ]
+    same_films = all(film in films[0] for film in films[1])
+    return Comparison(tuple(changes), missing, share, machines[0] == machines[1], same_films)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import av
 
 from rustvid.budget import available
+from rustvid.files import replacing
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (
@@ -90,10 +91,9 @@ def file_digest(path: Path) -> str:
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write a result, readable and whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    """Write a result, readable and whole or not at all; raises SinkError."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _version(package: str) -> str | None:

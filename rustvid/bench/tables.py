@@ -121,7 +121,7 @@ def _unmeasured(result: dict[str, Any]) -> str:
         name for name, of in {"720p": 720, "1080p": 1080, "4K": 2160}.items() if of not in heights
     ]
     left += result.get("left_out", [])  # for want of time
-    return f"Not measured: {', '.join(left)}." if left else ""
+    return f"Not measured: {'; '.join(left)}." if left else ""
 
 
 def _yes(verdict: bool) -> str:

@@ -15,6 +15,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from rustvid.errors import ModelError
+from rustvid.files import replacing
 from rustvid.method.localise import grad_cam_plus_plus
 from rustvid.method.sizes import CLASSIFIER_SIZE
 
@@ -113,12 +114,11 @@ def assign_weights(
 
 
 def save_weights(model: Any, path: Path) -> None:
-    """Write all weights of a model as float16 arrays "<layer>/<variable>"."""
+    """Write all weights of a model as float16 arrays "<layer>/<variable>"; raises SinkError."""
     arrays = {
         f"{layer.name}/{variable.name}": ops.convert_to_numpy(variable).astype("float16")
         for layer in model.layers
         for variable in layer.weights
     }
-    part = path.with_suffix(".part.npz")
-    np.savez_compressed(part, **arrays)
-    part.replace(path)
+    with replacing(path) as part:
+        np.savez_compressed(part, **arrays)

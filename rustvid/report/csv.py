@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from rustvid.errors import SinkError, UsageError
+from rustvid.files import replacing
 from rustvid.frames import Measured
 
 COLUMNS = (
@@ -148,14 +149,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def write_table(path: Path, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     """Write a small table whole, in place of one that is there; raises SinkError."""
-    fresh = path.with_name(f"{path.name}.new")
-    try:
-        fresh.write_bytes(b"".join(map(cells_of, [columns, *rows])))
-        fresh.replace(path)
-    except OSError as exc:
-        with suppress(OSError):
-            fresh.unlink()
-        raise SinkError(f"{path}: cannot be written ({exc.strerror}); check the folder") from exc
+    with replacing(path) as part:
+        part.write_bytes(b"".join(map(cells_of, [columns, *rows])))
 
 
 class CsvReport:

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 Rows = Sequence[Sequence[str]]
+_WIDEST = 1000  # characters; a narrow terminal breaks the lines
 
 
 def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> str:
@@ -28,8 +30,9 @@ def rendered(title: str, header: Sequence[str], rows: Rows, note: str = "") -> s
         table.add_row(*row)
     terminal = sys.stdout.isatty()
     text = io.StringIO()
-    width = None if terminal else 200
-    console = Console(file=text, force_terminal=terminal, width=width, markup=False, emoji=False)
+    console = Console(file=text, force_terminal=terminal, markup=False, emoji=False)
+    options = console.options.update(width=_WIDEST)
+    console.width = Measurement.get(console, options, table).maximum  # no figure is cut short
     console.print(table)
     return text.getvalue().rstrip()
 

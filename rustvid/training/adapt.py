@@ -18,6 +18,7 @@ import numpy as np
 
 from rustvid.config import Config, as_yaml, differences
 from rustvid.errors import UsageError
+from rustvid.files import made_folder
 from rustvid.method import models, network, student
 from rustvid.method.model import Model
 from rustvid.training import batches, data, masks
@@ -30,7 +31,7 @@ from rustvid.training.pupils import student_ready
 from rustvid.training.recipe import ADAPT_STEPS, TrainConfig
 from rustvid.training.train import State, compile_for
 from rustvid.training.watch import Tell
-from rustvid.video import check_file, made_folder
+from rustvid.video import check_file
 
 FEWEST = 12  # pictures below which a quarter of them says nothing
 HELD_OUT = 0.25
@@ -71,11 +72,14 @@ def adapt(
     config: Config,
     steps: int = ADAPT_STEPS,
     tell: Tell = lambda step, total, loss: None,
+    *,
+    overwrite: bool = False,
 ) -> Adapted:
     """Go on training the student `config.model` with masks.
 
     Writes `out`/adapted.npz, its card, and adapted.yaml: the configuration that uses it.
 
+    overwrite: what an earlier one wrote there, but never the model that it begins with
     sets: pictures with true masks; a quarter, chosen by a hash of their names, only judges
     steps: of eight views of 224 × 224 pixels each; tell: called after every step
     Raises UsageError where the model is no student or there are too few pictures, SinkError where
@@ -89,8 +93,12 @@ def adapt(
         raise UsageError(f"steps must be at least 1, received {steps}")
     weights, settings = out / "adapted.npz", out / "adapted.yaml"
     made_folder(out)  # before minutes are spent
-    for path_of_result in (weights, settings, weights.with_suffix(".md")):
-        check_file(path_of_result)
+    for result in (weights, settings, weights.with_suffix(".md")):
+        own = result.exists() and result.samefile(path)
+        if own or (result.exists() and not overwrite):
+            remedy = "" if own else " or add --overwrite"
+            raise UsageError(f"{result}: exists; choose another --out{remedy}")
+        check_file(result)
     taught, held_out = _split([_small(one, HELD) for examples in sets for one in examples])
     before = _judged(held_out, config)
     recipe = _recipe(name, steps)
@@ -113,8 +121,10 @@ def adapt(
     settings.write_text(as_yaml(differences(used, Config())), encoding="utf-8")
     after = _judged(held_out, used)
     found = Adapted(weights, settings, name, len(taught), steps, before, after)
+    notes = "".join(f"\n- {examples.note}" for examples in sets if examples.note)
     card = (
         f"# Model card: adapted\n\n{found.text}\n\nPixels were labelled by hand, for one plant.\n"
+        f"{notes}"
     )
     weights.with_suffix(".md").write_text(card, encoding="utf-8")
     return found

@@ -34,6 +34,7 @@ def add_tune(commands: Any, configuration: Adder, handler: Handler) -> None:
     tune.add_argument("--trials", type=int, default=60, metavar="N", help="settings tried")
     tune.add_argument("--pictures", type=int, default=30, metavar="N", help="used at most")
     tune.add_argument("--model", metavar="NAME|PATH", help="shipped model or weights")
+    tune.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     configuration(tune)
     tune.set_defaults(handler=handler)
 
@@ -53,6 +54,7 @@ def add_adapt(commands: Any, configuration: Adder, handler: Handler) -> None:
         help=f"of training; {ADAPT_STEPS} without it",
     )
     adapt.add_argument("--model", metavar="NAME|PATH", help="the student to begin with")
+    adapt.add_argument("--overwrite", action="store_true", help="replace files that exist")
     configuration(adapt)
     adapt.set_defaults(handler=handler)
 
@@ -73,6 +75,6 @@ def _add_sets(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, configuration: Adder) -> None:
     parser.add_argument("--model", metavar="NAME|PATH", help="shipped model or weights")
-    parser.add_argument("--json", metavar="FILE", help="every figure as JSON")
+    parser.add_argument("--json", metavar="FILE", help="every figure as JSON; - for stdout")
     parser.add_argument("--out", metavar="DIR", help="plots and contact sheets as PNG")
     configuration(parser)

@@ -48,7 +48,7 @@ SHA-256 of the listing (names and content): `{photos.listing}`
 Python {platform.python_version()}, {packages}.
 
 ## Limits
-Trained on web photographs, most without a stated licence, which are not redistributed.
+It knows what these photographs show. Of anything else, judge it first (`rustvid evaluate`).
 {metrics}"""
 
 
@@ -59,7 +59,7 @@ def measured(photos: ClassReport | None = None, sets: Sequence[SetReport] = ()) 
         values = ", ".join(f"{name} {value}" for name, value in photos.estimates.items())
         parts.append(
             f"p(corrosion) on {len(photos.names)} photographs, which taught nothing but a "
-            f"student's level of p: {values}."
+            f"student's level of p, at p > 0.5: {values}."
         )
     if sets:
         parts.append(tables.markdown(tables.MASK_HEADER, tables.mask_rows(sets)))

@@ -16,6 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from rustvid.errors import UsageError
+from rustvid.files import replacing
 from rustvid.training.data import PhotoSet
 
 Extra = dict[str, NDArray[Any]]
@@ -49,9 +50,8 @@ def save(path: Path, model: Any, came: Origin, extra: Extra) -> None:
     arrays |= {f"own{i}": value for i, value in enumerate(model.get_weights())}
     for i, variable in enumerate(model.optimizer.variables):
         arrays[f"optimizer{i}"] = ops.convert_to_numpy(variable)
-    part = path.with_suffix(".part.npz")
-    np.savez(part, **arrays)  # type: ignore[arg-type]
-    part.replace(path)
+    with replacing(path) as part:
+        np.savez(part, **arrays)  # type: ignore[arg-type]
 
 
 def load(path: Path, came: Origin) -> Extra | None:

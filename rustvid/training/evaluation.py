@@ -13,6 +13,7 @@ import numpy as np
 
 from rustvid.config import Config
 from rustvid.errors import SinkError, UsageError
+from rustvid.files import made_folder
 from rustvid.method.classify import Network
 from rustvid.method.model import Model
 from rustvid.training import data, evaluate, masks, plots, sheets, tables
@@ -20,7 +21,6 @@ from rustvid.training.evaluate import ClassReport
 from rustvid.training.examples import Example, ExampleSet, told_apart
 from rustvid.training.masks import Mask, MaskReport, SetReport
 from rustvid.training.sheets import Tile
-from rustvid.video import made_folder
 
 SHOWN = 4  # best, median and worst pictures of a set on its sheet, each
 
@@ -33,11 +33,16 @@ class Evaluation:
     facts: dict[str, Any]
     outputs: tuple[Path, ...] = ()
 
+    @property
+    def json(self) -> str:
+        """The facts as JSON."""
+        return json.dumps(self.facts, indent=1, ensure_ascii=False)
+
     def write_json(self, path: Path) -> Path:
         """The facts as a JSON file."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.facts, indent=1, ensure_ascii=False) + "\n"
+            text = self.json + "\n"
             path.write_text(text, "utf-8", "backslashreplace")  # names that are no text: \udcff
         except OSError as exc:
             raise SinkError(f"{path}: cannot be written ({exc.strerror})") from exc
@@ -106,6 +111,8 @@ def evaluate_segment(
         if next(iter(chosen), None) is None:  # what is wrong is told before the model loads
             raise UsageError(f"{chosen.path}: holds no picture")
     if out:
+        if any(chosen.path.resolve() == out.resolve() for chosen in sets):
+            raise UsageError(f"{out}: holds what is evaluated; choose another --out")
         made_folder(out)
     model = model or Model(config.model, config.localise)
     reports, outputs = [], []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -19,10 +21,12 @@ from rustvid.training import data
 from rustvid.training.data import Image
 from rustvid.video.named import is_hidden
 from rustvid.video.photos import PHOTOS
-from rustvid.video.planes import Converter
+from rustvid.video.planes import Converter, placed
 
 Bools = NDArray[np.bool_]
 HALVES = ("tune", "final", "all")
+_PLAIN = {".txt", ".csv", ".json", ".md", ".xml", ".yaml", ".yml"}  # notes: no pictures
+_NEARLY_ALL = 0.95  # of a photo: a mask that says so is inverted, perhaps
 _MASKED = PHOTOS - {".png"}  # photos that may have a .png beside them
 HALVES_SEED = 4  # of the split of segment/: chosen before the first training, never changed
 
@@ -94,9 +98,8 @@ class ExampleSet:
         """What a reader of the result should know of the set; "" if nothing."""
         if not self.path.is_dir():
             return "" if self.has_masks else f"{self.name}: no film of masks, taken as clean"
-        _, alone = photo_pairs(self.path)
-        names = ", ".join(photo.name for photo in alone[:3]) + (", …" if len(alone) > 3 else "")
-        return f"{self.name}: left out, without a mask: {len(alone)} ({names})" if alone else ""
+        left = "; ".join(left_out(self.path))
+        return f"{self.name}: left out, {left}" if left else ""
 
     def __iter__(self) -> Iterator[Example]:
         if self.path.is_dir():
@@ -120,12 +123,41 @@ def told_apart(sets: Sequence[ExampleSet]) -> list[ExampleSet]:
     return list(found.values())
 
 
+def left_out(folder: Path) -> list[str]:
+    """What of a folder is no picture with a mask, by kind."""
+    pairs, alone = photo_pairs(folder)
+    used = {path for pair in pairs for path in pair} | set(alone)
+    others = [path for path in _visible(folder) if path not in used and path.suffix]
+    lonely = [path for path in others if path.suffix.lower() == ".png"]
+    kinds = {path.suffix.lower() for path in others} - _PLAIN - {".png"}
+    found = {
+        "without a mask": _some(alone),
+        f"without a photo ({' '.join(sorted(_MASKED))})": _some(lonely),
+        "of other kinds": " ".join(sorted(kinds)),
+    }
+    return [f"{kind}: {names}" for kind, names in found.items() if names]
+
+
+def _visible(folder: Path) -> list[Path]:
+    files = sorted(path for path in folder.iterdir() if not path.is_dir())
+    return [path for path in files if not is_hidden(Path(path.name))]
+
+
+def _some(paths: Sequence[Path]) -> str:
+    """How many, and the names of three; "" where there are none."""
+    names = ", ".join(path.name for path in paths[:3]) + (", …" if len(paths) > 3 else "")
+    return f"{len(paths)} ({names})" if paths else ""
+
+
 def photo_pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[Path]]:
     """Photos with the PNG mask of the same name beside them, and photos that have none."""
-    files = sorted(path for path in folder.iterdir() if not is_hidden(Path(path.name)))
+    files = _visible(folder)
     masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
     photos = [path for path in files if path.suffix.lower() in _MASKED]
     pairs = [(photo, masks[photo.stem]) for photo in photos if photo.stem in masks]
+    often = Counter(mask for _, mask in pairs)
+    if twice := [mask for mask, count in often.items() if count > 1]:
+        raise UsageError(f"{twice[0]}: is the mask of two photos of that name; take one away")
     if not pairs:
         kinds = ", ".join(sorted(_MASKED))
         raise UsageError(
@@ -152,8 +184,25 @@ def _photo_example(name: str, path: Path, mask_path: Path) -> Example:
         bad = path if image is None else mask_path
         raise UsageError(f"{bad}: cannot be read; take it and its pair out of the folder")
     _check_shape(mask_path, mask, "photo", image)
-    colours = mask.reshape(*mask.shape[:2], -1)[:, :, :3]  # a fourth channel is opacity
-    return Example(name, image, np.asarray(colours.max(axis=2) > 0), name)
+    rust = _marked(mask)
+    if rust.mean() > _NEARLY_ALL:
+        logging.getLogger("rustvid.training").warning(
+            "%s: calls %.0f %% of the photo corroded; in a mask black, or nothing, is clean",
+            mask_path,
+            100 * rust.mean(),
+        )
+    return Example(name, image, rust, name)
+
+
+def _marked(mask: NDArray[Any]) -> Bools:
+    """Which pixels of a mask (h, w) or (h, w, channels) are corrosion: any colour but black; where
+    it is transparent nothing is, and where all that is not is black, black is a colour, too."""
+    channels = mask.reshape(*mask.shape[:2], -1)
+    coloured = channels[:, :, :3].max(axis=2) > 0
+    if channels.shape[2] < 4:
+        return np.asarray(coloured)
+    drawn = channels[:, :, 3] > 0
+    return np.asarray(drawn if not drawn.all() and not coloured[drawn].any() else drawn & coloured)
 
 
 def _check_shape(path: Path, mask: NDArray[np.generic], kind: str, image: Image) -> None:
@@ -161,7 +210,8 @@ def _check_shape(path: Path, mask: NDArray[np.generic], kind: str, image: Image)
     (height, width), (rows, columns) = image.shape[:2], mask.shape[:2]
     if not _alike((rows, columns), (height, width)):
         raise UsageError(
-            f"{path}: {columns}×{rows} is not the shape of the {kind}, {width}×{height}"
+            f"{path}: {columns}×{rows} is not the shape of the {kind}, {width}×{height} as it is "
+            "seen, turned by its tags; save the mask so"
         )
 
 
@@ -193,6 +243,8 @@ def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
         _check_shape(truth, mask, "film", image)
         second = f"{path.stem}/{int(frame.time or 0)} s"
         yield Example(f"{path.stem}/{index}", image, mask, second, frame)
+    if next(masks, None) is not None:
+        raise UsageError(f"{truth}: has more frames than {path.name}; it is of another film")
 
 
 def _scaled(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
@@ -213,7 +265,7 @@ def _mask(found: av.VideoFrame, frame: av.VideoFrame) -> Bools:
 
 def _turns(frame: av.VideoFrame) -> int:
     """Quarter turns counter-clockwise that make it upright."""
-    return round(frame.rotation / 90) % 4
+    return placed(frame).turns
 
 
 def _frames(path: Path) -> Iterator[av.VideoFrame]:

@@ -17,7 +17,7 @@ from rustvid.config import Config, RefineConfig
 from rustvid.frames import Trust
 from rustvid.method import trust
 from rustvid.method.classify import Network
-from rustvid.method.refine import refine
+from rustvid.method.refine import SETTLED, refine
 from rustvid.report.area import enlarged
 from rustvid.training import metrics
 from rustvid.training.data import Image
@@ -48,11 +48,12 @@ def hsv_rule(image: Image) -> Mask:
 
 
 def stages(config: RefineConfig, kind: str) -> dict[str, RefineConfig]:
-    """The refinements that show a model's stages, and the one asked for if it is another."""
+    """The refinements that show a model's stages; last the one that a run would end with."""
     found = {label: replace(config, method=m) for label, m in STAGES[kind].items()}  # type: ignore[arg-type]
-    if config.method not in ("auto", *(stage.method for stage in found.values())):
-        found[config.method] = config
-    return found
+    asked = SETTLED[kind] if config.method == "auto" else config.method
+    label = next((label for label, stage in found.items() if stage.method == asked), asked)
+    found.pop(label, None)
+    return found | {label: replace(config, method=asked)}
 
 
 def finite(value: float) -> float | None:

@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.config import LocaliseConfig, ModelConfig
+from rustvid.errors import UsageError
+from rustvid.files import made_folder
 from rustvid.method import network
 from rustvid.method.model import Model
 from rustvid.method.sizes import CLASSIFIER_SIZE
@@ -26,7 +28,6 @@ from rustvid.threads import ReadAhead
 from rustvid.training import card, checkpoint, data, evaluate, plots
 from rustvid.training.recipe import PaperConfig, TrainConfig
 from rustvid.training.watch import Tell, Watch
-from rustvid.video import made_folder
 
 LOG = ("loss", "accuracy")
 _AHEAD = 4  # batches that wait for the network
@@ -71,6 +72,8 @@ def batches(
 def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     """Train the classifier on `folder/{corrosion,not_corrosion}`; returns the weights file, with a
     card beside it."""
+    if config.weak or config.teacher:
+        raise UsageError("weak and teacher are not of the paper's recipe; leave them out")
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy("float32")
     made_folder(out)
@@ -84,7 +87,7 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     model.compile(
         keras.optimizers.Adam(config.paper.rate),
         loss="binary_crossentropy",
-        metrics=["accuracy"],
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy")],
         jit_compile=False,
     )
     model.optimizer.build(model.trainable_variables)

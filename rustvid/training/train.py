@@ -19,6 +19,7 @@ from keras import ops
 
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
+from rustvid.files import made_folder
 from rustvid.method import models, network, student
 from rustvid.method.model import Model
 from rustvid.training import (
@@ -38,7 +39,6 @@ from rustvid.training import (
 from rustvid.training.pupils import Ready
 from rustvid.training.recipe import TrainConfig
 from rustvid.training.watch import Tell, Watch
-from rustvid.video import made_folder
 
 __all__ = ["TrainConfig", "train"]
 
@@ -224,6 +224,8 @@ def _weak(
 def looking(name: str, config: TrainConfig) -> list[Model]:
     """A student that labels photos, by nothing but what it has learned, once for each of
     `label_sizes`."""
+    if models.kind_of_file(models.find(name)) != "student":
+        raise UsageError(f"teacher {name}: is no student, whose evidence alone says where rust is")
     sizes = pupils.sizes_of(config.label_sizes)
     return [Model(ModelConfig(name=name, redness=0, size=size)) for size in sizes]
 

@@ -61,6 +61,7 @@ class Watch:
         kept = [row for row in rows[1:] if row and row[0].isdecimal() and int(row[0]) <= step]
         path.unlink()
         if kept:
+            self._started -= float(kept[-1][1])
             self._write(self._columns, *kept)
 
     def new_round(self) -> None:

@@ -142,14 +142,6 @@ def check_folder(path: Path) -> None:
         raise SinkError(f"{folder}: cannot be written ({exc.strerror}); choose another") from exc
 
 
-def made_folder(folder: Path) -> None:
-    """Make a folder for results; raises SinkError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise SinkError(f"{folder}: cannot be made ({exc.strerror}); choose another") from exc
-
-
 def check_file(path: Path, folders: bool = False) -> None:
     """Can this file be written, over what may be there? Raises UsageError or SinkError.
 

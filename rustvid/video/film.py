@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.stream import Discard, Disposition
 from av.video.reformatter import VideoReformatter
 
 from rustvid.config import SourceConfig
@@ -22,18 +21,12 @@ from rustvid.video.opening import PROTOCOLS, SILENCE, answered, opened, silent
 from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
+from rustvid.video.streams import is_companion, left_out, odd_place, picture_of, tags_of
 from rustvid.video.times import Seen, clock_time, exact, span_of, time_text, without_leaps
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _PRIMING = 0.5  # seconds before zero that a player is to leave out, and no more
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
-
-
-# Tags of a stream that speak of how it was coded, which is not how the result is.
-_OF_THE_CODING = frozenset(
-    {"encoder", "ENCODER", "DURATION", "vendor_id", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES"}
-    | {"_STATISTICS_TAGS", "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"}
-)
 
 
 class FileSource(Source):
@@ -59,13 +52,13 @@ class FileSource(Source):
         self.container: Any
         self.container, self.notes = best_opened(path, protocols, config)
         try:
-            self._stream = self._video_stream()
+            self._stream = picture_of(self.container, path, config.max_pixels)
             self.info = self._describe()
         except SourceError:
             self.container.close()
             raise
-        self.companions = [s for s in self.container.streams if _is_companion(s)]
-        self.notes += self._left_out()
+        self.companions = [s for s in self.container.streams if is_companion(s)]
+        self.notes += left_out(self.container, [self._stream, *self.companions])
         self._pending: list[Any] = list(place.pending)
         self._last: Seen | None = place.after
         self._skipped = 0  # frames before the one that was sought
@@ -166,37 +159,6 @@ class FileSource(Source):
         packets, self._pending = tuple(self._pending), []
         return packets
 
-    def _video_stream(self) -> Any:
-        streams = [s for s in self.container.streams.video if not _is_cover(s)]
-        if not streams:
-            kinds = ", ".join(sorted({s.type for s in self.container.streams})) or "nothing"
-            raise SourceError(f"{self._path}: has no video stream (it holds {kinds})")
-        marked = (s for s in streams if s.disposition & Disposition.default)
-        stream = next(marked, streams[0])
-        context = stream.codec_context
-        if context is None or not context.width or not context.height:
-            raise SourceError(f"{self._path}: its video cannot be decoded; it may be cut short")
-        if context.width * context.height > self._config.max_pixels:
-            raise SourceError(
-                f"{self._path}: {context.width}×{context.height} pixels are more than "
-                f"source.max_pixels {self._config.max_pixels}; raise it if the file is trusted"
-            )
-        return stream
-
-    def _left_out(self) -> list[str]:
-        """What the result will lack, for people."""
-        own = (self._stream, *self.companions)
-        others = [s for s in self.container.streams if s not in own and s.discard != Discard.all]
-        told = []
-        for stream in others:
-            kind = "cover picture" if _is_cover(stream) else stream.type
-            name = stream.metadata.get("filename") or stream.metadata.get("title")
-            told.append(
-                f"{kind} stream {stream.index}{f' ({name})' if name else ''} is left out: one film "
-                "is analysed, with its sound, subtitles and data"
-            )
-        return told
-
     def _describe(self) -> SourceInfo:
         stream, context = self._stream, self._stream.codec_context
         rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
@@ -211,7 +173,7 @@ class FileSource(Source):
             expected_frames=self._expected_frames(Fraction(rate)),
             start=self._start(),
             end=exact(self._config.end),
-            tags={k: v for k, v in stream.metadata.items() if k not in _OF_THE_CODING},
+            tags=tags_of(stream),
             disposition=int(stream.disposition),
             pixel_bytes=context.format.padded_bits_per_pixel / 8 if context.format else 3.0,
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
@@ -333,6 +295,8 @@ class FileSource(Source):
                 f"{self._path}: is interlaced; the two moments of each frame stay woven in a film "
                 "that is no longer marked as such; deinterlace it first (ffmpeg -vf bwdif)"
             )
+        if self._looks is None and (told := odd_place(decoded)):
+            self.notes.append(told)
         self._looks = self._looks or looks
         width, height, form = self._looks
         if looks == self._looks:
@@ -380,15 +344,6 @@ class FileSource(Source):
                 f"{self._path}: is cut short{lost}{why}; all {count} frames "
                 "that could be read were processed"
             )
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def _is_companion(stream: Any) -> bool:
-    """Is it copied? Not what carries the chapters of a .mov: they are read already."""
-    return stream.type in ("audio", "subtitle", "data") and stream.discard != Discard.all
 
 
 def _size(path: Path | str) -> int:

@@ -203,8 +203,8 @@ class VideoSink(Sink):
     def _tags(self) -> dict[str, str]:
         """The picture's own tags: language, title, handler; a time code where it still holds."""
         tags = dict(self._template.info.tags)
-        if self._template.info.start:
-            tags.pop("timecode", None)
+        if self._template.info.start and tags.pop("timecode", ""):
+            self._warn("the time code is left out: it is that of the film's first frame")
         return tags
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:

@@ -5,15 +5,17 @@ A Picture's planes are views of the decoder's own memory: nothing is copied, not
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
@@ -28,6 +30,31 @@ _SWSCALE = {
 }
 _FULL_RANGE = 2
 _HD_HEIGHT = 576  # untagged video above this is taken for BT.709, as players do
+
+
+class Placed(NamedTuple):
+    """How a stored picture is to be shown (ISO/IEC 14496-12, 6.2.2).
+
+    turns: quarter turns counter-clockwise that make it upright; mirrored: left and right change
+    sides after that; exact: the turn is a quarter's multiple
+    """
+
+    turns: int
+    mirrored: bool
+    exact: bool
+
+
+def placed(frame: av.VideoFrame) -> Placed:
+    """How a frame's tags have it shown."""
+    told: Any = frame.side_data
+    matrix = told.get(SideData.DISPLAYMATRIX)
+    if matrix is None:
+        return Placed(0, mirrored=False, exact=True)
+    a, b, _, c, d, *_ = (int(n) for n in np.frombuffer(bytes(matrix), np.int32))
+    mirrored = a * d - b * c < 0
+    degrees = -math.degrees(math.atan2(b, -a if mirrored else a))
+    turns = round(degrees / 90)
+    return Placed(turns % 4, mirrored, exact=abs(degrees - 90 * turns) < 1)
 
 
 class Converter:
@@ -45,7 +72,7 @@ class Converter:
 
     def picture(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> Picture:
         """The frame's planes, converted to planar YUV only if they are something else."""
-        rotation = round(frame.rotation / 90) % 4
+        rotation = placed(frame).turns
         full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
         wanted = planar_format(frame.format)
         if wanted != frame.format.name:

@@ -1,0 +1,37 @@
+"""Files that are written whole or not at all, and the folders that they are in."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from rustvid.errors import SinkError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to: at the end that file takes the place of `path`. Raises SinkError, and
+    leaves what was there."""
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as exc:
+        with suppress(OSError):
+            part.unlink()
+        raise SinkError(
+            f"{path}: cannot be written ({exc.strerror or exc}); check the folder and its space"
+        ) from exc
+
+
+def made_folder(folder: Path) -> None:
+    """Make a folder for results, if there is none; raises SinkError where none can be, or where
+    nothing may be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        raise SinkError(f"{folder}: cannot be used ({exc.strerror}); choose another") from exc
