@@ -103,6 +103,25 @@ def test_a_student_learns_what_corrosion_is_at_this_plant(
     assert "IoU" in (out / "adapted.md").read_text(encoding="utf-8")
 
 
+def test_what_an_earlier_one_wrote_stays_unless_it_may_go(tmp_path: Path) -> None:
+    """And never the very model that it begins with, of which "stay with it" may be the result."""
+    sets, out = [ExampleSet(tmp_path)], tmp_path / "out"
+    out.mkdir()
+    (out / "adapted.npz").write_bytes(models.find("rustvid-student").read_bytes())
+    with pytest.raises(UsageError, match=r"adapted\.npz: exists; .* add --overwrite"):
+        adapt(sets, out, Config())
+    own = replace(Config(), model=replace(Config().model, name=str(out / "adapted.npz")))
+    with pytest.raises(UsageError, match=r"adapted\.npz: exists; choose another --out$"):
+        adapt(sets, out, own, overwrite=True)
+
+
+def test_weights_are_found_beside_their_settings_when_both_have_moved(tmp_path: Path) -> None:
+    (tmp_path / "adapted.npz").touch()
+    (tmp_path / "adapted.yaml").write_text("model: {name: /gone/adapted.npz}", encoding="utf-8")
+    used = load(tmp_path / "adapted.yaml", Config())
+    assert used.model.name == str(tmp_path / "adapted.npz")
+
+
 def test_what_cannot_be_adapted_is_refused_before_anything_is_looked_at(tmp_path: Path) -> None:
     sets = [ExampleSet(tmp_path)]
     config = Config()
@@ -112,5 +131,5 @@ def test_what_cannot_be_adapted_is_refused_before_anything_is_looked_at(tmp_path
     with pytest.raises(UsageError, match="steps must be at least 1, received 0"):
         adapt(sets, tmp_path / "out", config, 0)
     (tmp_path / "file").touch()
-    with pytest.raises(SinkError, match="cannot be made"):
+    with pytest.raises(SinkError, match="cannot be used"):
         adapt(sets, tmp_path / "file", config)

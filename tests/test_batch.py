@@ -414,5 +414,5 @@ def test_wrong_calls_are_told(flight: Path, tmp_path: Path, capsys: Told) -> Non
 
 def test_a_folder_that_cannot_be_made_is_told(flight: Path, tmp_path: Path) -> None:
     config = wanted(flight / "notes.txt" / "r")
-    with pytest.raises(Exception, match="cannot be made"):
+    with pytest.raises(Exception, match="cannot be used"):
         run(replace(config), [Job(flight / "a.mp4", flight / "notes.txt" / "r" / "a.mp4")])

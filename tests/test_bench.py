@@ -130,7 +130,7 @@ def test_the_tables_say_it_all(result: dict[str, Any]) -> None:
     for told in (text, written):
         assert result["machine"]["processor"] in told
         assert "Tesla P-100" in told and "26.13" in told  # the paper's rows
-        assert "Not measured: 720p, 1080p, 4K" in told
+        assert "Not measured: 720p; 1080p; 4K" in told
         assert "refinement by workers" in told
     for name in (*result["contestants"], *result["stages"]):
         assert f"| {name} |" in written

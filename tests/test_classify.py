@@ -125,3 +125,11 @@ def test_a_source_that_is_cut_short_does_not_lose_the_frames_before_the_cut() ->
         for result in classify(cut(6), Oracle(batch=4), 0.5, 4):
             seen.append(result.frame.index)
     assert seen == list(range(6))
+
+
+def test_a_camera_s_frame_waits_for_no_other() -> None:
+    """Whatever batch the network was loaded for."""
+    given = (pair for pair in stream(40, every=10))
+    results = classify(given, Oracle(batch=4), 0.5, 1)
+    assert next(results).frame.index == 0
+    assert next(given)[0].index == 1

@@ -156,7 +156,7 @@ def test_nothing_given_prints_the_help(capsys: Told) -> None:
 
 
 def test_every_shortcut_is_a_key_of_the_configuration() -> None:
-    for key, _ in cli._SHORTCUTS.values():
+    for key, _ in (cli._SHORTCUTS | cli._LIVE_SHORTCUTS).values():
         reduce(getattr, key.split("."), Config())
 
 
@@ -444,6 +444,8 @@ def test_what_was_found_is_printed_though_it_cannot_be_written(
     monkeypatch.setattr(tune, "tune", lambda *_: tuned)
     monkeypatch.setattr(Tuned, "write", full)
     (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "a.png"):
+        (tmp_path / "photos" / name).touch()
     figures = str(tmp_path / "figures.json")
     assert main(["evaluate", "segment", str(tmp_path / "photos"), "--json", figures]) == 5
     said = capsys.readouterr()
@@ -451,3 +453,37 @@ def test_what_was_found_is_printed_though_it_cannot_be_written(
     assert main(["tune", str(tmp_path / "photos"), "--out", figures]) == 5
     said = capsys.readouterr()
     assert said.out == f"{tuned.text}\n" and "No space left" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["", "--csv", "a.csv"], 2, "an input is empty"),
+        (["-", "--csv", "a.csv"], 2, "a pipe can be read only once"),
+        (["http://[foo", "--csv", "a.csv"], 2, "names no host"),
+        (["demo", "a.mp4", "--seconds", "nan"], 2, "less than one frame"),
+        (["demo", "a.mp4", "--seconds", "inf"], 2, "less than one frame"),
+        (["demo", f"{'n' * 300}.mp4"], 5, "File name too long"),
+        (["train", "n" * 300, "--out", "o"], 5, "File name too long"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    words: list[str],
+    code: int,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Told,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("rustvid: ") and told in line
+
+
+def test_cameras_take_the_switches_of_one() -> None:
+    """What preflight advises, `rustvid live` knows."""
+    words = ["live", "cameras.yaml", "--overwrite", "--no-text", "--keep-all", "--clips"]
+    config = cli._configuration(cli.build_parser().parse_args(words))
+    assert config.output.overwrite and config.output.clips and config.source.keep_all
+    assert not config.render.text

@@ -363,3 +363,40 @@ def test_a_time_is_seconds_or_a_clock(text: str, expected: float, tmp_path: Path
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="here must be seconds or hh:mm:ss, received"):
         seconds(text, "here")
+
+
+def test_a_key_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    """YAML would take the last one, and the first block would be gone without a word."""
+    path = tmp_path / "twice.yaml"
+    path.write_text("model:\n  threshold: 0.9\nrender: {}\nmodel:\n  batch: 2\n")
+    with pytest.raises(ConfigError, match="model is there twice"):
+        load(path, Config())
+
+
+@pytest.mark.parametrize(
+    ("assignment", "value"),
+    [
+        ("output.folder=2026_11_29", "2026_11_29"),
+        ("output.path=1_000", "1_000"),
+        ("source.name=12:30", "12:30"),
+        ("output.keep_size=500000000", 500_000_000),
+        ("output.keep_size='2.5G'", 2_500_000_000),
+    ],
+)
+def test_names_stay_as_they_are_written(assignment: str, value: Any) -> None:
+    section, key = assignment.split("=")[0].split(".")
+    assert getattr(getattr(apply(Config(), assignment), section), key) == value
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "output.keep_size=0",
+        "output.keep_size=-5",
+        f"refine.level={'9' * 400}",
+        'output.path="a\\0b"',
+    ],
+)
+def test_what_no_run_can_use_is_refused(assignment: str) -> None:
+    with pytest.raises(ConfigError):
+        apply(Config(), assignment)

@@ -174,7 +174,10 @@ def test_a_frame_whose_refinement_fails_is_marked_and_the_others_are_done(
     summary = run(_config(clip, tmp_path / "out.mp4", "source.end=0.2"), model=Broken())
     assert summary.exit_code == 6 and summary.statuses["failed"] == 6
     assert summary.first_failure.startswith("frame 0: ")
-    assert {row["status"] for row in rows(tmp_path / "out.csv")} == {"failed"}
+    table = rows(tmp_path / "out.csv")
+    assert {row["status"] for row in table} == {"failed"}
+    assert {(row["area_px"], row["area_pct"]) for row in table} == {("", "")}  # no area, not 0
+    assert summary.measured == 0 and summary.mean_area == 0
 
 
 def test_the_public_names_work_as_the_readme_says(clip: Path) -> None:

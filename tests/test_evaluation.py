@@ -18,6 +18,7 @@ import pytest
 from rustvid import cli
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError, UsageError
+from rustvid.report import tables as report_tables
 from rustvid.training import data, evaluate, evaluation, masks, metrics, plots, sheets, tables
 from rustvid.training.evaluate import ClassReport
 from rustvid.training.examples import Example, ExampleSet, half_of, told_apart
@@ -185,7 +186,8 @@ def test_every_stage_of_a_classifier_is_judged(masked: Path) -> None:
 
     config = fakes.quick("refine.method=auto", "refine.erosion=1")
     report = masks.judge("masked", ExampleSet(masked), Heat(), config)
-    assert list(report.methods) == [masks.FLOOR, *masks.STAGES["classifier"]]
+    assert set(report.methods) == {masks.FLOOR, *masks.STAGES["classifier"]}
+    assert list(report.methods)[-1] == "K-means + CRF"  # what a run of it ends with
     for label, stage in report.methods.items():
         assert stage.pooled.iou > 0.9, label
         assert stage.seconds > 0
@@ -194,7 +196,10 @@ def test_every_stage_of_a_classifier_is_judged(masked: Path) -> None:
 def test_a_method_that_is_asked_for_is_judged_beside_the_others() -> None:
     config = fakes.quick("refine.method=crf").refine
     assert [s.method for s in masks.stages(config, "student").values()] == ["student", "crf"]
-    assert list(masks.stages(config, "classifier")) == list(masks.STAGES["classifier"])
+    found = masks.stages(config, "classifier")
+    assert set(found) == set(masks.STAGES["classifier"]) and list(found)[-1] == "CRF"
+    heated = masks.stages(fakes.quick("refine.method=threshold").refine, "classifier")
+    assert list(heated)[-1] == "heat map ≥ T"  # what a run ends with is what is judged further
 
 
 def test_a_picture_that_is_not_called_corroded_stays_unmarked(masked: Path) -> None:
@@ -494,9 +499,8 @@ def test_a_film_of_one_second_has_no_interval() -> None:
 # --- curves ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header", ["step,seconds,loss,val_loss,auc,val_auc\n", ""])
-def test_curves_are_drawn_from_a_log_with_and_without_names(tmp_path: Path, header: str) -> None:
-    log = tmp_path / "log.csv"
+def test_curves_are_drawn_from_a_log(tmp_path: Path) -> None:
+    log, header = tmp_path / "log.csv", "step,seconds,loss,val_loss,auc,val_auc\n"
     log.write_text(header + "".join(f"{i},{i},{1 / (i + 1)},,0.5,0.6\n" for i in range(5)))
     drawn = cv2.imread(str(plots.curves(log)))
     assert drawn is not None and drawn.std() > 5
@@ -536,3 +540,81 @@ def test_a_wrong_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["evaluate", "classify", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert "there are: clean, rust" in told and told.count("\n") == 1
+
+
+# --- masks as people draw them ---------------------------------------------------------------
+
+
+def drawn(folder: Path, mask: np.ndarray) -> np.ndarray:
+    """The truth that is read of a mask beside a photo."""
+    save(folder / "a.jpg", rusty(block(40)))
+    cv2.imwrite(str(folder / "a.png"), mask)
+    (example,) = ExampleSet(folder)
+    return example.mask
+
+
+@pytest.mark.parametrize(
+    ("colour", "elsewhere"),
+    [
+        ((0, 0, 255, 255), (255, 255, 255, 0)),  # red on transparent white
+        ((0, 0, 0, 255), (0, 0, 0, 0)),  # black on nothing
+        ((255, 255, 255, 255), (0, 0, 0, 255)),  # opaque everywhere: black is clean
+        ((9, 9, 9, 128), (0, 0, 0, 255)),
+    ],
+)
+def test_a_mask_may_be_transparent_where_nothing_is(
+    colour: tuple[int, ...], elsewhere: tuple[int, ...], tmp_path: Path
+) -> None:
+    mask = np.where(block(40)[..., None], np.uint8(colour), np.uint8(elsewhere))
+    assert np.array_equal(drawn(tmp_path, mask), block(40))
+
+
+def test_a_mask_that_says_all_is_corroded_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn(tmp_path, np.where(block(4), np.uint8(0), np.uint8(255)))
+    assert "a.png: calls 98 % of the photo corroded" in caplog.text
+
+
+def test_what_of_a_folder_is_left_out_is_told(masked: Path) -> None:
+    for name in ("._a.jpg", "._a.png", "b.heic", "notes.txt"):
+        (masked / name).write_bytes(b"x")
+    save(masked / "lonely.png", block(4).astype(np.uint8))
+    save(masked / "alone.jpg", rusty(block(4)))
+    told = ExampleSet(masked).note
+    assert "without a mask: 1 (alone.jpg)" in told and ".heic" in told
+    assert "1 (lonely.png)" in told and "._a" not in told and "notes" not in told
+
+
+def test_one_mask_of_two_photos_is_refused(masked: Path) -> None:
+    first = next(masked.glob("*.png"))
+    for suffix in (".jpg", ".webp"):
+        save(first.with_suffix(suffix), rusty(block(40)))
+    with pytest.raises(UsageError, match="is the mask of two photos"):
+        list(ExampleSet(masked))
+
+
+def test_a_film_of_masks_that_is_longer_than_its_film_is_of_another(tmp_path: Path) -> None:
+    media.clip(tmp_path / "film.mp4", frames=5, audio=0)
+    media.clip(tmp_path / "film.masks.mkv", frames=7, audio=0)
+    with pytest.raises(UsageError, match="has more frames than film"):
+        list(ExampleSet(tmp_path / "film.mp4"))
+
+
+def test_results_do_not_go_to_the_pictures(masked: Path) -> None:
+    with pytest.raises(UsageError, match="holds what is evaluated"):
+        evaluation.evaluate_segment([ExampleSet(masked)], fakes.quick(), masked)
+
+
+def test_figures_may_go_to_stdout(masked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", "segment", str(masked), "--json", "-"]) == 0
+    told = capsys.readouterr()
+    assert "sets" in json.loads(told.out) and "HSV rule" in told.err
+
+
+def test_no_figure_is_cut_short_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    header = [f"measure {number}" for number in range(12)]
+    shown = report_tables.rendered("t", header, [["0.123 (0.100–0.200)"] * 12])
+    assert shown.count("0.123 (0.100–0.200)") == 12 and "…" not in shown

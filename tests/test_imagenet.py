@@ -160,3 +160,10 @@ def test_every_layer_of_the_encoder_finds_its_weights() -> None:
     arrays = imagenet.folded(fake_tensors())
     named = {f"{layer.name}/{v.name}": v.shape for layer in model.layers for v in layer.weights}
     assert {name: array.shape for name, array in arrays.items()} == named
+
+
+@pytest.mark.parametrize(("offset", "strides"), [(4, (-3,)), (-1, (1,))])
+def test_a_tensor_before_its_numbers_is_refused(offset: int, strides: tuple[int, ...]) -> None:
+    tensor = imagenet._Tensor("0", "<f4", offset, (3,), strides)
+    with pytest.raises(ValueError, match="beyond its numbers"):
+        imagenet._strided(np.arange(8, dtype=np.float32), tensor)

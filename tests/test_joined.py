@@ -333,6 +333,14 @@ def test_names_are_in_the_order_given_and_patterns_by_number(tmp_path: Path) -> 
     assert [p.name for p, _ in meant(str(tmp_path))] == ["a.mp4", "b9.mp4", "b10.mp4"]
 
 
+def test_a_link_to_nothing_is_a_file_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    assert [p.name for p, _ in meant(str(tmp_path / "*.mp4"))] == ["a.mp4", "b.mp4"]
+    with pytest.raises(SourceError, match="no such file"):
+        meant(str(tmp_path / "b.mp4"))
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

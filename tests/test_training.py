@@ -914,3 +914,16 @@ def test_a_gradient_that_is_not_finite_teaches_nothing() -> None:
         np.testing.assert_allclose(np.array(variable), old, atol=1e-4)  # but for weight decay
     model.optimizer.apply([np.full((2, 1), 1, "f4"), np.ones(1, "f4")], variables)
     assert all(np.abs(np.array(v) - o).min() > 1e-3 for v, o in zip(variables, before, strict=True))
+
+
+def test_an_area_that_is_not_defined_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of kept-out photos of one class there is no area under the ROC."""
+    photo = data.Photo("corrosion/a.jpg", np.zeros((64, 64, 3), np.uint8), True)
+    watch = Watch(tmp_path, [photo], 2, lambda step, total, loss: None, ["loss"], 96, "w")
+    monkeypatch.setattr(Watch, "_validated", lambda self, model: float("nan"))
+    for step in range(1, 5):
+        watch.note(step, [0.5], model="one")
+    assert not watch.enough()
+    assert "nan" not in (tmp_path / "log.csv").read_text()

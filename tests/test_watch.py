@@ -225,6 +225,9 @@ def test_the_oldest_segments_go(tmp_path: Path) -> None:
     assert gone(keep_size=3000) == [100, 100, 500, 900, 900]
     assert gone(keep_size=5000) == [500]
     assert gone(keep=8 * hour, keep_size=10**9) == [500]
+    assert len(gone(keep_size=1)) == 9  # of eleven: the newest film and its table stay
+    (tmp_path / "live-20261399T120000Z-0003.mp4").write_bytes(b"x")  # of no day
+    assert gone(keep_size=5000) == [500]
 
 
 def test_old_segments_go_while_a_run_goes_on(tmp_path: Path) -> None:
@@ -319,6 +322,10 @@ def test_a_script_may_look_at_a_camera_too() -> None:
         ("status.address=0.0.0.0:8090", "set status.token"),
         ("status.address=nonsense", "host:port"),
         ("events.webhook=ftp://host/x", "http"),
+        ("events.webhook='http://[::1'", "must be an address like https"),
+        ("output.republish='rtsp://[::1'", "must be an address"),
+        ("status.address='[::1'", "host:port"),
+        ("output.keep_size=500M", "need --segment or --clips"),
         ("events.command=notify 'x", r"events\.command notify 'x: .*No closing quotation.*close"),
         ("events.command=' '", "names no program"),
         ("output.path=live.jpg", "holds one picture"),
@@ -533,6 +540,23 @@ def test_a_webhook_that_is_down_holds_up_neither_the_run_nor_its_end(
         for number in range(150):
             courier.send(str(number))
     assert courier.lost == 150
+
+
+def test_an_event_that_is_under_way_at_the_end_is_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rustvid.live.deliver._LAST", 0.1)
+    begun, over = threading.Event(), threading.Event()
+
+    def slow(text: str, stopped: Callable[[], bool]) -> None:
+        begun.set()
+        over.wait(20)
+
+    with Courier("hook", slow) as courier:
+        courier.send("x")
+        assert begun.wait(10)
+    assert courier.lost == 1 and "the run ended meanwhile" in caplog.text
+    over.set()
 
 
 @pytest.mark.parametrize(
