@@ -254,6 +254,25 @@ def test_sound_is_copied_over_drops(tmp_path: Path) -> None:
     assert running.summary and running.summary.warnings == []
 
 
+@pytest.mark.parametrize("clips", [False, True])
+def test_sound_goes_on_from_one_segment_to_the_next(clips: bool, tmp_path: Path) -> None:
+    """What is heard between the last picture of one file and the first of the next is in one."""
+    film = media.clip(tmp_path / "film.ts", frames=150, rate=Fraction(30))
+    out = tmp_path / "live.ts"
+    given = ("output.clips=true", "output.after=60") if clips else ()
+    with (
+        Web(film, seconds=5.0) as web,
+        Run(config_for(web.url, f"output.path={out}", "output.segment=1s", *given)) as running,
+    ):
+        running.until(lambda: running.count("written") >= 120, "four seconds")
+    films = sorted(tmp_path.glob("live-*Z-????.ts"))
+    assert len(films) >= 3
+    sent = [content for *_, content in media.packets(film, "audio")]
+    kept = [content for film in films for *_, content in media.packets(film, "audio")]
+    first = sent.index(kept[0])
+    assert kept == sent[first : first + len(kept)] and len(kept) > 120
+
+
 def test_a_disk_that_is_full_ends_the_run_with_its_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +286,7 @@ def test_a_disk_that_is_full_ends_the_run_with_its_code(
     with Camera() as camera, Run(replace(config, input=camera.url)) as running:
         until(lambda: running.over, "the end")
     assert running.summary and running.summary.exit_code == 5
+    assert "No space left" in str(running.summary.error)
 
 
 # --- the end

@@ -179,11 +179,15 @@ def _keras(
 ) -> tuple[str, Pass]:
     """The precision in use, and the network."""
     with silenced():
-        from rustvid.method.framework import KerasNetwork, device_of
+        from rustvid.method.framework import KerasNetwork, backend, device_of
 
         device = device_of(config.device)
         precision = _precision(config.precision, device)
         wanted = [*shapes, config.batch]
+        if backend() == "tensorflow" and not _on_gpu(device):
+            # It compiles two shapes at most, the second for any number; filling up costs a look
+            # more for each picture, and most of a run that looks now and then are of one or two.
+            wanted = [*range(1, config.batch + 1)]
         return precision, KerasNetwork(path, score, precision, size, wanted, device)
 
 
@@ -191,8 +195,11 @@ def _precision(asked: str, device: str | None) -> str:
     """auto: bfloat16 on a CPU that multiplies it in hardware, else float32."""
     if asked != "auto":
         return asked
-    on_gpu = (device or "").startswith("gpu") or (device is None and bool(_gpus()))
-    return "float32" if on_gpu or not _cpu_has_bfloat16() else "bfloat16"
+    return "float32" if _on_gpu(device) or not _cpu_has_bfloat16() else "bfloat16"
+
+
+def _on_gpu(device: str | None) -> bool:
+    return (device or "").startswith("gpu") or (device is None and bool(_gpus()))
 
 
 def _backend() -> str:
