@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from rustvid.report.summary import Fact, Summary
 from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
 from rustvid.video.encoded import Tap, Unwritten
+from rustvid.video.muxed import VideoSink
 from rustvid.video.pieces import Join, join
 from rustvid.video.planes import canvas, mask_picture
 from rustvid.video.sink import Sink, Template
@@ -107,6 +109,11 @@ class Outputs:
         self._settle()
         if self._show:
             self._show(result, drawn)
+
+    def hear(self, packets: Sequence[Any]) -> None:
+        """Copy sound that comes after the last picture."""
+        if isinstance(self._video, VideoSink):
+            self._video.hear(packets)
 
     def finish(self, rest: tuple[object, ...]) -> None:
         """All frames are there: complete the files and give them their names."""

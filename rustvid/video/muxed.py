@@ -99,6 +99,11 @@ class VideoSink(Sink):
             self._copy(frame.companions)
             self._mux_picture(picture, frame)
 
+    def hear(self, packets: Sequence[Any]) -> None:
+        """Copy companions that came after the last picture, of which no tap is to know again."""
+        with border(self.path):
+            VideoSink._copy(self, packets)
+
     def complete(self, rest: Sequence[Any]) -> None:
         """Write what is left and close."""
         if self._container is None:
