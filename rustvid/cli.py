@@ -519,10 +519,11 @@ def _library_chatter(wanted: bool) -> Iterator[None]:
 
 def _demo(options: argparse.Namespace) -> int:
     from rustvid import demo
+    from rustvid.files import masks_of
 
     given = {"seconds": options.seconds} if options.seconds is not None else {}
     path = demo.write(Path(options.out), overwrite=options.overwrite, **given)
-    _print(f"wrote {path}\nwrote {path.with_suffix('.masks.mkv')}")
+    _print(f"wrote {path}\nwrote {masks_of(path)}")
     return 0
 
 

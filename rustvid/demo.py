@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.errors import SinkError, UsageError
+from rustvid.files import masks_of
 
 Field = NDArray[np.float32]  # (h, w), or (h, w, 3) for colours being mixed
 Rgb = NDArray[np.uint8]  # (h, w, 3)
@@ -437,11 +438,6 @@ def _noise(
 # --- the files
 
 
-def masks_path(path: Path) -> Path:
-    """Where the true masks of the footage at `path` are: PATH with the suffix .masks.mkv."""
-    return path.with_suffix(".masks.mkv")
-
-
 def write(
     path: Path,
     *,
@@ -453,7 +449,7 @@ def write(
 ) -> Path:
     """Write the footage (H.264 and an AAC tone) to `path` and its true masks beside it.
 
-    The masks, at `masks_path(path)`, are FFV1, gray, 0 or 255, of the same size and frame times
+    The masks, at `files.masks_of(path)`, are FFV1, gray, 0 or 255, of the same size and frame times
     (to the millisecond, which is all that Matroska keeps). Both files appear whole or not at all.
     Raises UsageError for a size, length or suffix that cannot be, SinkError for a file that is in
     the way or cannot be written. Returns `path`.
@@ -466,10 +462,10 @@ def write(
         )
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: the suffix must be one of {', '.join(SUFFIXES)}")
-    for target in (path, masks_path(path)):
+    for target in (path, masks_of(path)):
         if target.exists() and not overwrite:
             raise SinkError(f"{target}: exists already; choose another name or pass --overwrite")
-    with _whole(path, masks_path(path)) as (film, truth):
+    with _whole(path, masks_of(path)) as (film, truth):
         _encode(film, truth, scenes(size, fps, seconds, seed), size, fps)
     return path
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the folders that they are in."""
+"""Files: how they are written, whole or not at all, and where those that belong together lie."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rustvid.errors import SinkError
+
+
+def masks_of(path: Path) -> Path:
+    """The film of true masks that belongs to a film: film.mp4 → film.masks.mkv."""
+    return path.with_suffix(".masks.mkv")
 
 
 @contextmanager

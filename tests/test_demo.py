@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rustvid import demo
 from rustvid.errors import SinkError, UsageError
+from rustvid.files import masks_of
 
 SIZE = (160, 120)
 FPS = Fraction(10)
@@ -87,10 +88,10 @@ def test_the_last_scene_has_no_rust(frames: Frames) -> None:
 
 def test_film_and_masks_have_the_same_frames_and_times(footage: Path, frames: Frames) -> None:
     times = media.frame_times(footage)
-    mask_times = media.frame_times(demo.masks_path(footage))
+    mask_times = media.frame_times(masks_of(footage))
     assert times == [Fraction(i, 10) for i in range(40)]
     assert mask_times == times
-    with av.open(str(demo.masks_path(footage))) as truth:
+    with av.open(str(masks_of(footage))) as truth:
         stored = [frame.to_ndarray(format="gray") for frame in truth.decode(video=0)]
     assert all(np.array_equal(a, m * 255) for a, (_, m) in zip(stored, frames, strict=True))
 
@@ -111,7 +112,7 @@ def test_the_film_has_a_sound_as_long_as_the_picture(footage: Path) -> None:
     assert samples.std() > 0.01
 
 
-@pytest.mark.parametrize("which", [lambda p: p, demo.masks_path])
+@pytest.mark.parametrize("which", [lambda p: p, masks_of])
 def test_an_existing_file_is_kept(tmp_path: Path, which: Any) -> None:
     path = tmp_path / "demo.mp4"
     which(path).write_text("precious")
@@ -123,9 +124,9 @@ def test_an_existing_file_is_kept(tmp_path: Path, which: Any) -> None:
 def test_overwrite_replaces_both_files(tmp_path: Path) -> None:
     path = tmp_path / "demo.mp4"
     path.write_text("old")
-    demo.masks_path(path).write_text("old")
+    masks_of(path).write_text("old")
     assert demo.write(path, size=SIZE, seconds=0.5, fps=FPS, overwrite=True) == path
-    assert len(media.frame_times(path)) == len(media.frame_times(demo.masks_path(path))) == 5
+    assert len(media.frame_times(path)) == len(media.frame_times(masks_of(path))) == 5
     assert len(list(tmp_path.iterdir())) == 2
 
 

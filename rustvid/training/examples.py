@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rustvid.errors import SourceError, UsageError
+from rustvid.files import masks_of
 from rustvid.training import data
 from rustvid.training.data import Image
 from rustvid.video.named import is_hidden
@@ -219,11 +220,6 @@ def _alike(mask: tuple[int, int], picture: tuple[int, int]) -> bool:
     """Have these (height, width) the same aspect, but for rounding?"""
     across, down = picture[1] / mask[1], picture[0] / mask[0]
     return abs(down - across) <= 0.05 * across
-
-
-def masks_of(path: Path) -> Path:
-    """The film of masks that belongs to a film."""
-    return path.with_suffix(".masks.mkv")
 
 
 def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
