@@ -357,6 +357,20 @@ def test_an_interlaced_film_is_told(tmp_path: Path, fields: str) -> None:
         assert [("is interlaced" in note) for note in reader.notes] == [True] * bool(fields)
 
 
+@pytest.mark.parametrize("code", ["01:00:00;00", "nonsense"])
+def test_a_timecode_that_fits_no_film_is_left_out(code: str, tmp_path: Path) -> None:
+    """.mp4 would refuse to be begun."""
+    source = media.clip(tmp_path / "film.mkv", frames=10, rate=Fraction(25), audio=0)
+    with open_source(str(source), (32, 32), SourceConfig()) as reader:
+        info = replace(reader.info, tags={"timecode": code})
+        with open_sink(tmp_path / "out.mp4", Template(info, None, ()), OutputConfig()) as sink:
+            for frame in reader.frames():
+                sink.write(frame.picture, frame)
+            sink.finish(())
+    assert sink.warnings == [f"the time code {code} is left out: it fits no 25 frames/s"]
+    assert len(media.frame_times(tmp_path / "out.mp4")) == 10
+
+
 def remuxed(
     source: Path,
     target: Path,

@@ -27,6 +27,7 @@ from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options, pixel_format
 from rustvid.video.planes import video_frame
 from rustvid.video.sink import Sink, Template
+from rustvid.video.streams import is_timecode
 
 _LIVE_FRAGMENT = 500_000  # microseconds: who plays the file of a camera is not far behind
 GROUP_SECONDS = 1  # between key frames, and so between fragments
@@ -207,9 +208,16 @@ class VideoSink(Sink):
 
     def _tags(self) -> dict[str, str]:
         """The picture's own tags: language, title, handler; a time code where it still holds."""
-        tags = dict(self._template.info.tags)
-        if self._template.info.start and tags.pop("timecode", ""):
+        info, tags = self._template.info, dict(self._template.info.tags)
+        code = tags.pop("timecode", "")
+        if code and info.start:
             self._warn("the time code is left out: it is that of the film's first frame")
+        elif code and not is_timecode(code, info.rate):
+            self._warn(
+                f"the time code {code} is left out: it fits no {float(info.rate):g} frames/s"
+            )
+        elif code:
+            tags["timecode"] = code
         return tags
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,13 @@ def odd_place(frame: Any) -> str:
     if not place.exact:
         return "its tags turn it by no quarter turn; the result is turned by the nearest"
     return ""
+
+
+def is_timecode(text: str, rate: Fraction) -> bool:
+    """Is it hh:mm:ss:ff, or with a ; for ff that drops numbers, which multiples of 30 frames a
+    second alone do? .mov and .mp4 would refuse the whole film for any other."""
+    found = re.fullmatch(r"\d\d:\d\d:\d\d([:;.])\d\d", text)
+    return found is not None and (found[1] == ":" or round(rate) % 30 == 0)
 
 
 def _is_cover(stream: Any) -> bool:
