@@ -131,6 +131,13 @@ _LIVE_SHORTCUTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 _STDOUT = "-"
+_ANYWHERE = {
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "the system allows no larger file",
+    errno.EIO: "check the disk",
+}
 # Flags without a value: what each sets, and its help. The first is of films alone.
 _SWITCHES = {"--resume": ("output.resume=true", "go on with a run that was broken off")}
 _LIVE_SWITCHES = {
@@ -162,11 +169,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         _tell("rustvid: out of memory before the first frame; free some, or see --max-memory")
         return RustVidError.exit_code
-    except OSError as exc:  # what no border has turned into ours: a name too long, a full disk
-        if exc.filename is None and exc.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+    except OSError as exc:  # what may strike anywhere: a name too long, a full disk
+        if exc.errno not in _ANYWHERE:
             raise
         where = f"{exc.filename}: " if exc.filename is not None else ""
-        _tell(f"rustvid: {where}{exc.strerror}; check the name, the folder and its space")
+        _tell(f"rustvid: {where}{exc.strerror}; {_ANYWHERE[exc.errno]}")
         return SinkError.exit_code
     except KeyboardInterrupt:
         interrupted = Interrupted(signal.SIGINT)

@@ -628,8 +628,9 @@ def _checked(value: Any, hint: Any, item: dataclasses.Field[Any], where: str) ->
 
 
 def _number(text: str, allowed: tuple[Any, ...]) -> float | str:
-    """Text that is a number where one is wanted: 010, and 1e-3, of which YAML 1.1 wants 1.0e-3."""
-    if int in allowed and re.fullmatch(r"[-+]?0\d+", text):
+    """Text that is a number where one is wanted: 010, 1_000, and 1e-3, of which YAML 1.1 wants
+    1.0e-3."""
+    if int in allowed and re.fullmatch(r"[-+]?\d[\d_]*", text):
         return int(text)
     if float in allowed and re.fullmatch(r"[-+]?(0\d+|(\d+\.?\d*|\.\d+)[eE][-+]?\d+)", text):
         return float(text)

@@ -380,6 +380,7 @@ def test_a_key_that_is_there_twice_is_told(tmp_path: Path) -> None:
         ("output.path=1_000", "1_000"),
         ("source.name=12:30", "12:30"),
         ("output.keep_size=500000000", 500_000_000),
+        ("output.keep_size=500_000_000", 500_000_000),
         ("output.keep_size='2.5G'", 2_500_000_000),
     ],
 )

@@ -12,9 +12,11 @@ import av
 import media
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from rustvid.config import OutputConfig, SourceConfig
 from rustvid.errors import SinkError, UsageError
+from rustvid.training.examples import ExampleSet
 from rustvid.video import check_output, open_sink, open_source
 from rustvid.video.planes import mask_picture
 from rustvid.video.sink import Template, part_of
@@ -445,17 +447,55 @@ def test_what_no_film_of_ours_holds_is_told(clip: Path, tmp_path: Path) -> None:
         assert reader.notes == ["attachment, stream 1 (sign.ttf): is left out of the result"]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "told"), [(".ts", ".ts does not hold it"), (".avi", ".avi does not hold it")]
+)
+def test_a_time_code_that_is_lost_is_told(suffix: str, told: str, tmp_path: Path) -> None:
+    code = {"timecode": "01:00:00:00"}
+    source = media.clip(tmp_path / "camera.mov", frames=10, audio=0, metadata=code)
+    assert any(told in warning for warning in copied(source, tmp_path / f"out{suffix}"))
+
+
+def test_the_stream_marked_as_default_is_the_film(tmp_path: Path) -> None:
+    """In a run as in an evaluation."""
+    small, large = (
+        media.clip(tmp_path / f"{width}.mkv", frames=4, size=(width, 120), audio=0)
+        for width in (160, 200)
+    )
+    both = tmp_path / "both.mkv"
+    with av.open(str(small)) as one, av.open(str(large)) as other, av.open(str(both), "w") as out:
+        for reader, marked in ((one, False), (other, True)):
+            copy = out.add_stream_from_template(reader.streams.video[0])
+            copy.disposition = Disposition.default if marked else Disposition(0)
+        for number, reader in enumerate((one, other)):
+            for packet in reader.demux(video=0):
+                if packet.size:
+                    packet.stream = out.streams.video[number]
+                    out.mux(packet)
+    with open_source(str(both), (32, 32), SourceConfig()) as reader:
+        assert reader.info.width == 200
+        assert reader.notes == ["video, stream 0: is left out of the result"]
+    assert next(iter(ExampleSet(both))).image.shape[1] == 200
+
+
 def test_an_hevc_film_in_mp4_is_tagged_as_players_want_it(clip: Path, tmp_path: Path) -> None:
     copied(clip, tmp_path / "out.mp4", codec="hevc")
     assert b"hvc1" in (tmp_path / "out.mp4").read_bytes()
 
 
-def test_an_avi_counts_its_pictures(tmp_path: Path) -> None:
-    source = media.clip(tmp_path / "film.mp4", frames=20, rate=Fraction(25))
-    copied(source, tmp_path / "out.avi")
+@pytest.mark.parametrize(
+    ("vfr", "start"), [(False, None), (False, 0.05), (False, 0.25), (True, None)]
+)
+def test_an_avi_counts_its_pictures(vfr: bool, start: float | None, tmp_path: Path) -> None:
+    """Also where the times of two round to one number."""
+    source = media.clip(tmp_path / "film.mkv", frames=20, rate=Fraction(30), vfr=vfr, audio=0)
+    copied(source, tmp_path / "out.avi", start=start)
+    with open_source(str(source), (32, 32), SourceConfig(start=start)) as reader:
+        rate, count = reader.info.rate, len(list(reader.frames()))
     with av.open(str(tmp_path / "out.avi")) as film:
-        assert film.streams.video[0].average_rate == 25
-        assert len(list(film.decode(video=0))) == 20
+        assert film.streams.video[0].average_rate == rate
+        shown = [media.frame_number(f.to_ndarray(format="rgb24")) for f in film.decode(video=0)]
+    assert len(dict.fromkeys(shown)) == count
 
 
 @pytest.mark.parametrize(("suffix", "begin"), [(".mp4", "0"), (".mov", "1/30")])

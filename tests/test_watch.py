@@ -286,6 +286,45 @@ def test_sound_goes_on_from_one_segment_to_the_next(clips: bool, tmp_path: Path)
     kept = [content for film in films for *_, content in media.packets(film, "audio")]
     first = sent.index(kept[0])
     assert kept == sent[first : first + len(kept)] and len(kept) > 120
+    assert running.summary and running.summary.warnings == []
+
+
+def test_of_two_tracks_each_goes_on(tmp_path: Path) -> None:
+    """Sound that comes before its picture is the next file's, and only that one's."""
+    film = media.clip(tmp_path / "film.ts", frames=120, rate=Fraction(30), audio=2)
+    out = tmp_path / "live.ts"
+    with (
+        Web(film, seconds=4.0) as web,
+        Run(config_for(web.url, f"output.path={out}", "output.segment=1s")) as running,
+    ):
+        running.until(lambda: running.count("written") >= 90, "three seconds")
+    assert running.summary and running.summary.warnings == []
+    assert len(list(tmp_path.glob("live-*Z-????.ts"))) >= 3
+
+
+def test_a_segment_that_has_all_its_pictures_is_whole_whatever_the_next_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rustvid.live import segments
+
+    real, written = segments.Outputs.write, []
+
+    def full(self: Any, result: Measured) -> None:
+        written.append(result)
+        if len(written) == 34:  # the fourth of the second file
+            raise SinkError(
+                "live.mp4: cannot be written (No space left on device); free some space"
+            )
+        real(self, result)
+
+    monkeypatch.setattr(segments.Outputs, "write", full)
+    film = media.clip(tmp_path / "film.ts", frames=90, rate=Fraction(30))
+    config = config_for("", f"output.path={tmp_path / 'live.mp4'}", "output.segment=1s")
+    with Web(film, seconds=3.0) as web, Run(replace(config, input=web.url)) as running:
+        until(lambda: running.over, "the end")
+    assert running.summary and running.summary.exit_code == 5
+    (whole,) = tmp_path.glob("live-*Z-0001.mp4")
+    assert whole in running.summary.outputs and len(media.frame_times(whole)) == 30
 
 
 def test_a_disk_that_is_full_ends_the_run_with_its_code(
@@ -294,7 +333,7 @@ def test_a_disk_that_is_full_ends_the_run_with_its_code(
     from rustvid.live import segments
 
     def full(*arguments: Any, **wanted: Any) -> None:
-        raise SinkError("live.mp4: cannot be written (No space left on device); free some space")
+        raise SinkError("live.mp4: cannot be written (No space left on device)")
 
     monkeypatch.setattr(segments.Outputs, "write", full)
     config = config_for("", f"output.path={tmp_path / 'live.mp4'}")

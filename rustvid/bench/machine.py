@@ -36,7 +36,8 @@ def facts() -> dict[str, Any]:
     """Processor, memory, system, versions, the code that was measured, and the day."""
     return {
         "processor": processor(),
-        "cores": available(),
+        "cores": cores(),
+        "cores_allowed": available(),
         "bfloat16": bool({"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split())),
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "gpus": gpus(),
@@ -55,6 +56,13 @@ def processor() -> str:
     name = _cpuinfo("model name") or platform.processor() or platform.machine()
     family, model = _cpuinfo("cpu family"), _cpuinfo("model")
     return f"{name} (family {family}, model {model})" if family else name
+
+
+def cores() -> int:
+    """Cores of the processor that this process may be put on, whatever a quota leaves of them."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def gpus() -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
+from rustvid.errors import RustVidError
 from rustvid.frames import Measured
 from rustvid.live.recorder import Order, Recorder
 from rustvid.outputs import Outputs
@@ -47,6 +48,9 @@ class Segments(Recorder):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        while self._files and self._files[0].end is not None:  # it has all its pictures
+            with suppress(RustVidError):
+                self._complete_first()
         for file in self._files:
             self._stack.push(file.stack)
         super().__exit__(kind, error, trace)
@@ -56,27 +60,23 @@ class Segments(Recorder):
         time = result.frame.time
         if self._files and self._until is not None and time >= self._until:
             self._files[-1].end = time
-            self._begin(result)
-        elif not self._files:
+        left = next((file for file in self._files if file.end is not None), None)
+        # Picked before the new file has them, which moves their times to its own.
+        late = heard_before(result.frame.companions, left.end) if left and left.end else []
+        if not self._files or self._files[-1].end is not None:
             self._begin(result)
         self._files[-1].outputs.write(result)
         self._order.written(time, self.current.video)
-        if self._files[0].end is not None:
-            self._leave_behind(result)
+        if left and left.end is not None:
+            left.outputs.hear(late)
+            if not self._order.source.companions or time >= left.end + _LATE:
+                self._complete_first()
+                self._prune(result.frame.utc or 0.0)
 
     def finish(self) -> None:
         """Complete the files that are open, and give them their names."""
         while self._files:
             self._complete_first()
-
-    def _leave_behind(self, result: Measured) -> None:
-        """Give the file before its last sound; complete it when no more will come."""
-        file, time = self._files[0], result.frame.time
-        assert file.end is not None
-        file.outputs.hear(heard_before(result.frame.companions, file.end))
-        if not self._order.source.companions or time >= file.end + _LATE:
-            self._complete_first()
-            self._prune(result.frame.utc or 0.0)
 
     def _complete_first(self) -> None:
         file = self._files.pop(0)

@@ -18,7 +18,7 @@ import numpy as np
 
 from rustvid.config import Config, as_yaml, differences
 from rustvid.errors import UsageError
-from rustvid.files import made_folder
+from rustvid.files import made_folder, replacing
 from rustvid.method import models, network, student
 from rustvid.method.model import Model
 from rustvid.training import batches, data, masks
@@ -118,7 +118,8 @@ def adapt(
     state.fold()
     network.save_weights(state.ready(), weights)
     used = _with(config, weights)
-    settings.write_text(as_yaml(differences(used, Config())), encoding="utf-8")
+    with replacing(settings) as part:
+        part.write_text(as_yaml(differences(used, Config())), encoding="utf-8")
     after = _judged(held_out, used)
     found = Adapted(weights, settings, name, len(taught), steps, before, after)
     notes = "".join(f"\n- {examples.note}" for examples in sets if examples.note)
@@ -126,7 +127,8 @@ def adapt(
         f"# Model card: adapted\n\n{found.text}\n\nPixels were labelled by hand, for one plant.\n"
         f"{notes}"
     )
-    weights.with_suffix(".md").write_text(card, encoding="utf-8")
+    with replacing(weights.with_suffix(".md")) as part:
+        part.write_text(card, encoding="utf-8")
     return found
 
 

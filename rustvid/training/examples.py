@@ -23,6 +23,7 @@ from rustvid.training.data import Image
 from rustvid.video.named import is_hidden
 from rustvid.video.photos import PHOTOS
 from rustvid.video.planes import Converter, placed
+from rustvid.video.streams import picture_of
 
 Bools = NDArray[np.bool_]
 HALVES = ("tune", "final", "all")
@@ -269,6 +270,6 @@ def _frames(path: Path) -> Iterator[av.VideoFrame]:
         with av.open(str(path)) as film:
             if not film.streams.video:
                 raise UsageError(f"{path}: holds no film")
-            yield from film.decode(video=0)
+            yield from film.decode(picture_of(film, path))
     except av.error.FFmpegError as exc:
         raise SourceError(f"{path}: cannot be read as film ({exc.strerror})") from exc

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rustvid.config import LocaliseConfig, ModelConfig
 from rustvid.errors import UsageError
-from rustvid.files import made_folder
+from rustvid.files import made_folder, replacing
 from rustvid.method import network
 from rustvid.method.model import Model
 from rustvid.method.sizes import CLASSIFIER_SIZE
@@ -104,7 +104,8 @@ def train(folder: Path, out: Path, config: TrainConfig, tell: Tell) -> Path:
     ready = Model(ModelConfig(name=str(weights)), LocaliseConfig(frame=False))  # as it was taught
     validated = evaluate.classify(held_out, ready) if held_out else None
     text = card.write(read, len(held_out), config, card.measured(validated), name=weights.stem)
-    weights.with_suffix(".md").write_text(text, encoding="utf-8")
+    with replacing(weights.with_suffix(".md")) as part:
+        part.write_text(text, encoding="utf-8")
     if plots.available():
         plots.curves(out / "log.csv")
     return weights

@@ -19,7 +19,7 @@ from keras import ops
 
 from rustvid.config import ModelConfig
 from rustvid.errors import UsageError
-from rustvid.files import made_folder
+from rustvid.files import made_folder, replacing
 from rustvid.method import models, network, student
 from rustvid.method.model import Model
 from rustvid.training import (
@@ -319,7 +319,8 @@ def train(
     text = card.write(
         read, len(held_out), config, card.measured(validated), name=weights.stem, weak=len(weak)
     )
-    weights.with_suffix(".md").write_text(text, encoding="utf-8")
+    with replacing(weights.with_suffix(".md")) as part:
+        part.write_text(text, encoding="utf-8")
     if plots.available():
         plots.curves(out / "log.csv")
     return weights

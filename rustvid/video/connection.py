@@ -32,6 +32,8 @@ _LATE, _ON_TIME = 2.0, 0.5  # seconds behind the camera: packets are skipped; no
 _RESTARTED = 1.0  # seconds back in time that are no packets out of order, but another clock
 _UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
 _ENDED, _SILENT = "the stream ended", "no data in time"
+_COMPLETE = "the playlist is complete"
+_MISSING = 2.0  # seconds that may be missing at the end of one that was played to its end
 _NO_PICTURE = "no picture in time, though the rest comes"
 _NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -126,8 +128,7 @@ class Connection:
         try:
             container = _open(self._address, self._config)
             reason = self._read(container) if self.wanted else _ENDED
-            # A list of pieces says when it is complete; until then FFmpeg waits for more of them.
-            ending = Ending(reason, final=self._address.in_pieces and reason == _ENDED)
+            ending = Ending(reason, final=reason == _COMPLETE)
         except (av.error.FFmpegError, OSError) as exc:
             ending = ending_of(exc, self._config, self._address.scheme)
             late = time.monotonic() - self.started >= self._config.open_timeout
@@ -157,6 +158,7 @@ class Connection:
             )
         )
         damaged, patience = False, self._config.read_timeout
+        last = 0.0  # seconds since the beginning of the stream
         lag = None if self._config.keep_all else Lag()
         asked = self.heard = time.monotonic()
         for packet in container.demux():
@@ -174,6 +176,10 @@ class Connection:
             else:
                 if not late:
                     self.heard = now
+                if packet.pts is not None:
+                    last = max(
+                        last, float((packet.pts - (video.start_time or 0)) * video.time_base)
+                    )
                 if lag and lag.skips(packet, now):
                     self._listener.skipped()
                 else:
@@ -181,7 +187,11 @@ class Connection:
             if late:
                 return _SILENT
             asked = time.monotonic()
-        return _ENDED
+        # FFmpeg ends a playlist likewise when its server is gone. Of one that is complete, and of
+        # no other, it knew the length from the beginning.
+        length = container.duration if self._address.in_pieces else None
+        whole = length is not None and last >= length / av.time_base - _MISSING
+        return _COMPLETE if whole else _ENDED
 
     def _decode(self, packet: Any, damaged: bool) -> bool:
         """Hand its frames over; was it, or one before it without a frame since, damaged?"""

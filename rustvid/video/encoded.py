@@ -161,9 +161,7 @@ class Copied(VideoSink):
                 self._copy([sound])
 
     def _add_video(self, picture: Any) -> Any:
-        copy = self._container.add_stream_from_template(picture, opaque=True)
-        copy.metadata.update(picture.metadata)
-        return copy
+        return self._add_encoded(picture)
 
     def _last_packets(self) -> list[Any]:
         return []

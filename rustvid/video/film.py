@@ -173,7 +173,7 @@ class FileSource(Source):
             expected_frames=self._expected_frames(Fraction(rate)),
             start=self._start(),
             end=exact(self._config.end),
-            tags=tags_of(stream),
+            tags=tags_of(self.container, stream),
             disposition=int(stream.disposition),
             pixel_bytes=context.format.padded_bits_per_pixel / 8 if context.format else 3.0,
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),

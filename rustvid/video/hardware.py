@@ -15,6 +15,7 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError
 from rustvid.video.opening import opened
+from rustvid.video.streams import picture_of
 
 DEVICES = ("cuda", "vaapi", "videotoolbox", "qsv")
 
@@ -47,11 +48,9 @@ def _problem(path: Path | str, protocols: str, device: str, config: SourceConfig
     try:
         hwaccel = HWAccel(device, allow_software_fallback=False)
         with opened(path, protocols, hwaccel, config) as container:
-            stream = container.streams.video[0]
+            stream = picture_of(container, path)
             there = next(container.decode(stream), None)
             return "" if there and stream.codec_context.is_hwaccel else "does not decode it"
     except (av.error.FFmpegError, SourceError, OSError, RuntimeError, NotImplementedError) as exc:
         cause = exc.__cause__ or exc
         return f"does not work ({getattr(cause, 'strerror', None) or cause})"
-    except IndexError:
-        return "was not tried: there is no video"

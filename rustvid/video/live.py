@@ -76,7 +76,11 @@ class LiveSource(Source):
 
     def __enter__(self) -> LiveSource:
         if self._config.hwaccel != "none":
-            self._say(f"source.hwaccel {self._config.hwaccel}: is for files; decoded in software")
+            logging.getLogger("rustvid.live").warning(
+                "%ssource.hwaccel %s: is for files; a camera is decoded in software",
+                self._config.mark,
+                self._config.hwaccel,
+            )
         self._supervisor.start()
         return self
 

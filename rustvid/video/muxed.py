@@ -7,7 +7,6 @@ It is written in fragments that play up to the last one after a crash; leaving t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,9 +24,10 @@ from rustvid.video.accelerators import accelerated
 from rustvid.video.border import border
 from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options, pixel_format
+from rustvid.video.excerpt import cut, within
 from rustvid.video.planes import video_frame
 from rustvid.video.sink import Sink, Template
-from rustvid.video.streams import is_timecode
+from rustvid.video.streams import fitting_tags
 
 _LIVE_FRAGMENT = 500_000  # microseconds: who plays the file of a camera is not far behind
 GROUP_SECONDS = 1  # between key frames, and so between fragments
@@ -70,6 +70,7 @@ class VideoSink(Sink):
         self._whole = True  # all that was muxed is in the file
         self._durations: dict[int, int] = {}  # of the pictures in the encoder, by their times
         self._tick = template.info.time_base
+        self._latest = -1  # pts of the last picture
         self._group = -1  # number of the second that the last picture is in
         self._muxed = 0  # packets of the video
         self._ended_groups: list[tuple[int, float]] = []  # pictures up to there, settled when
@@ -149,12 +150,12 @@ class VideoSink(Sink):
         source = self._template.container
         if source is None:
             return
-        skip = {"major_brand", "minor_version", "compatible_brands", "encoder"}
+        skip = {"major_brand", "minor_version", "compatible_brands", "encoder", "timecode"}
         self._container.metadata.update(
-            {key: value for key, value in source.metadata.items() if key not in skip}
+            {key: value for key, value in source.metadata.items() if key.lower() not in skip}
         )
         info = self._template.info
-        if chapters := _within(info.start, info.end, source.chapters()):
+        if chapters := within(info.start, info.end, source.chapters()):
             self._container.set_chapters(chapters)
             if self._format in _POOR:
                 self._warn(f"chapters are left out: {self.path.suffix} cannot hold them")
@@ -172,7 +173,10 @@ class VideoSink(Sink):
             options=hardware.options if hardware else software,
         )
         context = stream.codec_context
-        stream.metadata.update(self._tags())
+        tags, told = fitting_tags(info, self.path.suffix, holds_code=self._format not in _POOR)
+        stream.metadata.update(tags)
+        for text in told:
+            self._warn(text)
         if info.disposition:
             stream.disposition = info.disposition
         stream.height, stream.width = picture.shape
@@ -189,8 +193,7 @@ class VideoSink(Sink):
                 f"{config.codec} does not hold it; .mp4 does, and so do h264 and hevc"
             )
         longest = max(1, round(2 * GROUP_SECONDS * info.rate))  # they are begun by the clock
-        if config.codec == "hevc" and self._format in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # Apple's players know no other
+        self._tag(context, config.codec)
         context.gop_size = 1 if config.codec == "ffv1" else longest
         context.color_primaries, context.color_trc, matrix, colour_range = info.colour
         if info.rgb:
@@ -206,19 +209,21 @@ class VideoSink(Sink):
                 )
         return stream
 
-    def _tags(self) -> dict[str, str]:
-        """The picture's own tags: language, title, handler; a time code where it still holds."""
-        info, tags = self._template.info, dict(self._template.info.tags)
-        code = tags.pop("timecode", "")
-        if code and info.start:
-            self._warn("the time code is left out: it is that of the film's first frame")
-        elif code and not is_timecode(code, info.rate):
-            self._warn(
-                f"the time code {code} is left out: it fits no {float(info.rate):g} frames/s"
-            )
-        elif code:
-            tags["timecode"] = code
-        return tags
+    def _add_encoded(self, picture: Any) -> Any:
+        """A stream of pictures that are encoded already, as PyAV's stream `picture`."""
+        copy = self._container.add_stream_from_template(picture, opaque=True)
+        copy.metadata.update(picture.metadata)
+        copy.disposition = picture.disposition
+        context = copy.codec_context
+        # The encoder's own headers do not say these two rightly, or not at all.
+        context.framerate = picture.average_rate or self._template.info.rate
+        context.sample_aspect_ratio = picture.sample_aspect_ratio or 1
+        self._tag(context, picture.codec_context.name)
+        return copy
+
+    def _tag(self, context: Any, codec: str) -> None:
+        if codec in ("hevc", "libx265") and self._format in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players know no other
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:
         """The format in which the encoder takes the picture with the least change."""
@@ -257,7 +262,7 @@ class VideoSink(Sink):
             shift = round(start / packet.time_base)
             if target.type == "subtitle":
                 over = None if end is None else round(end / packet.time_base)
-                stamp = _cut(packet, stamp, shift, over)
+                stamp = cut(packet, stamp, shift, over)
             if start and stamp < shift:
                 continue
             if packet.pts is not None:
@@ -293,6 +298,9 @@ class VideoSink(Sink):
             )
         encoded.time_base = self._tick
         encoded.pts = round((frame.time - info.start) / self._tick)
+        if self._format == "avi" and encoded.pts <= self._latest:
+            encoded.pts = self._latest + 1  # two frames in one tick: it has a slot for each picture
+        self._latest = encoded.pts
         self._durations[encoded.pts] = round(frame.duration / self._tick)
         group = int((frame.time - info.start) / GROUP_SECONDS)
         if group != self._group:
@@ -339,28 +347,3 @@ class VideoSink(Sink):
     def _last_packets(self) -> list[Any]:
         """What the encoder still holds."""
         return self._encoded(None)
-
-
-def _cut(packet: Any, stamp: int, start: int, end: int | None) -> int:
-    """Cut a text that stands over the start or the end of what is left; returns when it begins."""
-    begin, over = max(stamp, start), stamp + (packet.duration or 0)
-    over = over if end is None else min(over, end)
-    if over <= begin:
-        return stamp
-    packet.duration = over - begin
-    if begin != stamp:
-        packet.pts = packet.dts = begin
-    return begin
-
-
-def _within(start: Fraction, end: Fraction | None, chapters: list[Any]) -> list[Any]:
-    """The chapters of what is left of a film, from `start` to `end` seconds."""
-    left = []
-    for chapter in chapters:
-        base = chapter["time_base"]
-        begin = max(chapter["start"], round(start / base))
-        over = chapter["end"] if end is None else min(chapter["end"], round(end / base))
-        if over > begin:
-            gone = round(start / base)
-            left.append({**chapter, "start": begin - gone, "end": over - gone})
-    return left

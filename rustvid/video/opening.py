@@ -18,7 +18,7 @@ LIBRARY = f"PyAV {av.__version__}"
 # What is one file and names no other: not hls, dash, concat, image2 and the like
 FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpegtsraw,mpeg,mpegvideo,flv,live_flv,asf,"
-    "mxf,mxf_opatom,ogg,nut,gif,apng,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,gxf,lxf,rm,swf,vc1,"
+    "mxf,mxf_opatom,dhav,ogg,nut,gif,apng,ivf,h264,hevc,av1,obu,m4v,mjpeg,dv,gxf,lxf,rm,swf,vc1,"
     "yuv4mpegpipe,wav,mp3,aac,flac,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
 PROTOCOLS = "file"  # a playlist that reaches for the network or another protocol is refused

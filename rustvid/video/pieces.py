@@ -88,13 +88,7 @@ class Join(VideoSink):
         return int(packet.pts) - early if wanted is None else wanted
 
     def _add_video(self, picture: Any) -> Any:
-        copy = self._container.add_stream_from_template(picture, opaque=True)
-        copy.metadata.update(picture.metadata)
-        copy.disposition = picture.disposition
-        # The encoder's own headers do not say these two rightly, or not at all.
-        copy.codec_context.framerate = picture.average_rate or self._template.info.rate
-        copy.codec_context.sample_aspect_ratio = picture.sample_aspect_ratio or 1
-        return copy
+        return self._add_encoded(picture)
 
     def _last_packets(self) -> list[Any]:
         return []

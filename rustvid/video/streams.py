@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection
 from fractions import Fraction
 from pathlib import Path
@@ -12,16 +13,15 @@ from av.stream import Discard, Disposition
 
 from rustvid.errors import SourceError
 from rustvid.video.planes import placed
+from rustvid.video.source import SourceInfo
 
 _CODE = "timecode"
-# Tags that speak of how a stream was coded, which is not how the result is.
-_OF_THE_CODING = frozenset(
-    {"ENCODER", "DURATION", "VENDOR_ID", "BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES"}
-    | {"_STATISTICS_TAGS", "_STATISTICS_WRITING_APP", "_STATISTICS_WRITING_DATE_UTC"}
-)
+_FASTEST = 255  # frames per second, that a track of time code counts
+# Tags that are of what is seen; others speak of how it was coded, which is not how the result is.
+_KEPT = frozenset({"language", "title", "comment", "handler_name", "creation_time", _CODE})
 
 
-def picture_of(container: Any, path: Path | str, most: int) -> Any:
+def picture_of(container: Any, path: Path | str, most: int = sys.maxsize) -> Any:
     """The film's stream of pictures: the one that is marked as the default, else the first.
 
     most: pixels of a picture. Raises SourceError where there is none, or too large a one.
@@ -63,10 +63,11 @@ def left_out(container: Any, used: Collection[Any]) -> list[str]:
     return told
 
 
-def tags_of(stream: Any) -> dict[str, str]:
-    """Language, title, handler, time code: what a copy should have, too."""
-    tags = stream.metadata.items()  # Matroska's may end in a language: BPS-eng
-    return {key: value for key, value in tags if key.upper().split("-")[0] not in _OF_THE_CODING}
+def tags_of(container: Any, stream: Any) -> dict[str, str]:
+    """Language, title, handler, and the time code, which may be the container's: by lower case."""
+    code = {k: v for k, v in container.metadata.items() if k.lower() == _CODE}
+    tags = (code | dict(stream.metadata)).items()
+    return {key.lower(): value for key, value in tags if key.lower() in _KEPT}
 
 
 def odd_place(frame: Any) -> str:
@@ -80,11 +81,30 @@ def odd_place(frame: Any) -> str:
     return ""
 
 
+def fitting_tags(
+    info: SourceInfo, suffix: str, *, holds_code: bool
+) -> tuple[dict[str, str], list[str]]:
+    """The picture's tags in a result of that suffix, and what is told of a time code that is none
+    of them. holds_code: can such a file hold one?"""
+    tags = dict(info.tags)
+    if not (code := tags.pop(_CODE, "")):
+        return tags, []
+    if not holds_code:
+        return tags, [f"the time code is left out: {suffix} does not hold it"]
+    if info.start:
+        return tags, ["the time code is left out: it is that of the film's first frame"]
+    if not is_timecode(code, info.rate):
+        fits = f"it fits no {float(info.rate):g} frames/s"
+        return tags, [f"the time code {code} is left out: {fits}"]
+    return {**tags, _CODE: code}, []
+
+
 def is_timecode(text: str, rate: Fraction) -> bool:
     """Is it hh:mm:ss:ff, or with a ; for ff that drops numbers, which multiples of 30 frames a
     second alone do? .mov and .mp4 would refuse the whole film for any other."""
     found = re.fullmatch(r"\d\d:\d\d:\d\d([:;.])\d\d", text)
-    return found is not None and (found[1] == ":" or round(rate) % 30 == 0)
+    drops = found is not None and found[1] != ":"
+    return found is not None and rate <= _FASTEST and (not drops or round(rate) % 30 == 0)
 
 
 def _is_cover(stream: Any) -> bool:
