@@ -17,7 +17,7 @@ import threading
 import time
 from fractions import Fraction
 from functools import lru_cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -368,6 +368,24 @@ class Web(Server):
                         return
 
         super().__init__(Handler, "live.ts")
+
+
+class Playlist(Server):
+    """HLS: a film of three seconds in one piece, by a playlist that says that it is complete, or
+    does not."""
+
+    def __init__(self, folder: Path, complete: bool) -> None:
+        film = media.clip(folder / "film.ts", frames=90, audio=0)
+        head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:3\n#EXT-X-MEDIA-SEQUENCE:0\n"
+        end = "#EXT-X-ENDLIST\n" if complete else ""
+        self.playlist = folder / "live.m3u8"
+        self.playlist.write_text(f"{head}#EXTINF:3.0,\n{film.name}\n{end}")
+
+        class Files(Quiet, SimpleHTTPRequestHandler):
+            def translate_path(self, path: str) -> str:
+                return str(folder / Path(path).name)
+
+        super().__init__(Files, self.playlist.name)
 
 
 class Silent(Server):

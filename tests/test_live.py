@@ -16,7 +16,7 @@ from typing import Any
 import av
 import media
 import pytest
-from cameras import COUNT, Camera, Stills
+from cameras import COUNT, Camera, Playlist, Stills
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError, UsageError
@@ -553,6 +553,22 @@ def test_what_comes_in_pieces_is_not_dropped() -> None:
     source = LiveSource(address, (80, 60), SourceConfig(), lambda: False)
     assert source._config.keep_all and source._config.read_timeout >= 30
     assert not address_of("https://camera/live.ts", SourceConfig()).in_pieces
+
+
+def test_a_playlist_that_is_complete_ends_the_run(tmp_path: Path) -> None:
+    with Playlist(tmp_path, complete=True) as web, watched(web.url) as source:
+        indices = [frame.index for frame in source.frames()]
+    assert indices == list(range(90)) and source.health.reconnects == 0
+
+
+def test_a_playlist_whose_server_goes_is_a_drop(tmp_path: Path) -> None:
+    """FFmpeg ends it without an error, as one that is complete; it is connected again, in vain."""
+    with Playlist(tmp_path, complete=False) as web, watched(web.url) as source:
+        frames = source.frames()
+        assert next(frames).index == 0
+        web.playlist.unlink()
+        with pytest.raises(SourceError, match="404: there is no such stream"):
+            list(frames)
 
 
 def test_what_udp_loses_is_counted() -> None:

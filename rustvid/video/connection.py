@@ -66,11 +66,13 @@ class Ending:
     """Why a connection is over; final: there is no use in another one; bug: one of ours.
 
     unless_seen: final, too, but where a picture came before
+    complete: all there is was read, as of a film
     """
 
     reason: str
     final: bool = False
     unless_seen: bool = False
+    complete: bool = False
     bug: BaseException | None = None
 
 
@@ -128,7 +130,7 @@ class Connection:
         try:
             container = _open(self._address, self._config)
             reason = self._read(container) if self.wanted else _ENDED
-            ending = Ending(reason, final=reason == _COMPLETE)
+            ending = Ending(reason, complete=reason == _COMPLETE)
         except (av.error.FFmpegError, OSError) as exc:
             ending = ending_of(exc, self._config, self._address.scheme)
             late = time.monotonic() - self.started >= self._config.open_timeout
@@ -273,8 +275,9 @@ def _open(address: Address, config: SourceConfig) -> Any:
         "protocol_whitelist": address.whitelist,
         "analyzeduration": str(_ANALYSE),
         "fpsprobesize": "0",  # the rate is measured here
-        "fflags": "nobuffer",
     }
+    if not address.in_pieces:  # what comes in pieces is behind anyway, and would lose its beginning
+        options["fflags"] = "nobuffer"
     if address.scheme in ("rtsp", "rtsps"):
         options["rtsp_transport"] = config.transport
     return av.open(

@@ -213,7 +213,7 @@ class LiveSource(Source):
         while True:
             self._enter(State.CONNECTING)
             played, ending = self._follow()
-            if ending is None:
+            if ending is None or ending.complete:
                 return None
             now = time.monotonic()
             if played is not None:

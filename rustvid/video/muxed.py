@@ -173,9 +173,9 @@ class VideoSink(Sink):
             options=hardware.options if hardware else software,
         )
         context = stream.codec_context
-        tags, told = fitting_tags(info, self.path.suffix, holds_code=self._format not in _POOR)
+        tags, lost = fitting_tags(info, self.path.suffix, holds_code=self._format not in _POOR)
         stream.metadata.update(tags)
-        for text in told:
+        for text in lost:
             self._warn(text)
         if info.disposition:
             stream.disposition = info.disposition
