@@ -85,11 +85,13 @@ def test_frames_in_flight_go_first_then_workers_then_the_batch() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_both_figures_and_the_remedy() -> None:
-    with pytest.raises(RustVidError, match=r"are wanted for pictures of 2\.1 megapixels") as told:
+    with pytest.raises(RustVidError, match=r"are needed for pictures of 2\.1 megapixels") as told:
         planned(HD, strict(100 * MB))
     text = str(told.value)
-    assert "100 MB are there (--max-memory)" in text and "the least is" in text
-    assert "--max-memory" in text and "\n" not in text
+    assert "100 MB are available (--max-memory)" in text and "the least is" in text
+    assert "--max-memory" in text and "\n" not in text and "model.size" not in text
+    with pytest.raises(RustVidError, match=r"--set model\.size=320"):
+        planned(replace(HD, any_size=True), strict(100 * MB))  # a student, on any engine
 
 
 def test_what_happens_to_be_free_is_told_but_never_refused_and_changes_no_result() -> None:
@@ -236,7 +238,7 @@ def test_too_little_is_told_before_any_work(tmp_path: Path, capsys: Told) -> Non
     out = tmp_path / "o.mp4"
     assert main([str(film), "--out", str(out), "--max-memory", "50M"]) == 1
     told = capsys.readouterr().err
-    assert "50 MB are there (--max-memory)" in told and told.count("\n") == 1
+    assert "50 MB are available (--max-memory)" in told and told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
@@ -306,7 +308,7 @@ def test_a_first_run_is_refused_where_its_network_cannot_be_compiled(
     assert main([*given, "--max-memory", f"{needed // MB - 1}M"]) == 1
     told = capsys.readouterr().err
     assert f"about {needed / MB:.0f} MB for a moment" in told and told.count("\n") == 1
-    assert f"{needed // MB - 1} MB are there (--max-memory)" in told
+    assert f"{needed // MB - 1} MB are available (--max-memory)" in told
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
 
 
