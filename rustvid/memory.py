@@ -160,8 +160,8 @@ def check_compiling(weights: int, limit: Limit | None) -> None:
     if limit and limit.strict and limit.there < needed:
         raise RustVidError(
             f"memory: a model's first run compiles its network, which takes about {_mb(needed)} "
-            f"for a moment, and {_mb(limit.there)} are available ({limit.why}): allow so much once; "
-            "it is kept, and later runs need only their own"
+            f"for a moment, and {_mb(limit.there)} are available ({limit.why}): allow so much "
+            "once; it is kept, and later runs need only their own"
         )
 
 
