@@ -103,7 +103,7 @@ def test_what_cannot_be_read_as_a_file_is_a_fault_like_others(tmp_path: Path) ->
 def test_a_folder_of_results_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for begin in (train.train, paper.train):
-        with pytest.raises(SinkError, match="file: cannot be made"):
+        with pytest.raises(SinkError, match="file: cannot be used"):
             begin(tmp_path, tmp_path / "file", train.TrainConfig(), lambda step, total, loss: None)
 
 
