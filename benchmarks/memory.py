@@ -27,7 +27,6 @@ import av
 import machine
 
 from rustvid import demo
-from rustvid.bench.contestants import RANDOM
 from rustvid.bench.rounds import Contestant, measured
 from rustvid.config import Config, apply
 from rustvid.memory import compiling
@@ -104,7 +103,7 @@ PLANNED: dict[str, tuple[str, ...]] = {
 }
 
 
-FIRST_RUNS = ("rustvid-student", "rustseg-lite", RANDOM)
+FIRST_RUNS = ("rustvid-student", "rustseg-lite", "rustseg")
 
 
 def compare_plans(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
@@ -127,7 +126,7 @@ def compare_plans(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
             for size in sizes
         }
         for model in FIRST_RUNS:
-            weights = random_weights(folder / model) if model == RANDOM else find(model)
+            weights = find(model)
             config = replace(Config(), input=str(films[sizes[0]]), workers=0)
             for assignment in (f"model.name={weights}", "model.engine=litert"):
                 config = apply(config, assignment)
@@ -140,17 +139,6 @@ def compare_plans(sizes: Sequence[tuple[int, int]]) -> dict[str, Any]:
                     config = apply(config, assignment)
                 compare(size, label, config)
     return {"machine": machine.facts(), "plans": found}
-
-
-def random_weights(path: Path) -> Path:
-    """The paper's 64 filters, untrained."""
-    import keras
-
-    from rustvid.method import network
-
-    keras.utils.set_random_seed(0)
-    network.save_weights(network.build(network.PAPER_FILTERS), path)
-    return path
 
 
 def plan_table(result: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ null         the pipeline with a model that answers at once and a refiner of one
 default      the pipeline as shipped
 advanced-16  the paper's network of 16 filters, K-means and CRF, for every frame
 fast-16      the same with the fast engine of the CRF
-advanced-64  as advanced-16 with 64 filters; random weights, which cost as much as trained ones
+advanced-64  as advanced-16 with 64 filters
 
 Each is measured in a process of its own, once in every round, in an order that turns. Loading the
 model is not counted and reported apart; starting worker processes is counted. A measurement that
@@ -30,7 +30,7 @@ from typing import Any
 import machine
 
 from rustvid.bench.rounds import Contestant, compete
-from rustvid.bench.suite import RANDOM, described, summarised
+from rustvid.bench.suite import described, summarised
 from rustvid.config import Config, OutputConfig, apply
 
 # Written out, so that transcoding alone and every pipeline encode alike.
@@ -43,19 +43,17 @@ PIPELINES: dict[str, tuple[str, ...]] = {
     "default": (),
     "advanced-16": (*_ADVANCED, "model.name=rustseg-lite"),
     "fast-16": (*_ADVANCED, "model.name=rustseg-lite", "refine.engine=fast"),
-    "advanced-64": _ADVANCED,
+    "advanced-64": (*_ADVANCED, "model.name=rustseg"),
 }
 SLOW = ("advanced-16", "fast-16", "advanced-64")  # measured on the beginning of the film only
 NAMES = ("decode", "source", "transcode", *PIPELINES)
 
 
-def contestant(name: str, film: Path, folder: Path, seconds: float) -> Contestant:
+def contestant(name: str, film: Path, seconds: float) -> Contestant:
     """One by its name; seconds: of the film, for the slow ones."""
     config = replace(Config(), input=str(film), output=ENCODER)
     for assignment in PIPELINES.get(name, ()):
         config = apply(config, assignment)
-    if name == "advanced-64":
-        config = replace(config, model=replace(config.model, name=str(folder / RANDOM)))
     if name in SLOW:
         config = replace(config, source=replace(config.source, end=seconds))
     kind: Any = name if name in ("decode", "source", "transcode", "null") else "pipeline"
@@ -69,9 +67,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         chosen = [
-            contestant(name, args.input, folder, args.seconds)
-            for name in NAMES
-            if name in args.contestants
+            contestant(name, args.input, args.seconds) for name in NAMES if name in args.contestants
         ]
         say = lambda line: print(line, file=sys.stderr)  # noqa: E731
         results = compete(chosen, args.rounds, args.tries, folder, say)
@@ -82,7 +78,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "notes": {
             "slow": f"{' and '.join(SLOW)}: the first {args.seconds} s of the film only",
             "threshold": "advanced: model.threshold=0, so that every frame is refined",
-            "weights": "advanced-64: random He uniform weights; speed does not depend on values",
             "load": "load_s (import, weights, first pass) is not part of fps",
         },
         "contestants": {one.name: summarised(one, results, films) for one in chosen},

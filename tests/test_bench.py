@@ -138,17 +138,17 @@ def test_the_tables_say_it_all(result: dict[str, Any]) -> None:
 
 def test_which_presets_take_which_models(film: Path, tmp_path: Path) -> None:
     presets = {name: load(config_path(name), Config()) for name in ("default", "paper")}
-    found = list(suite._contestants(plan_for(presets, False), film, tmp_path, "film", ""))
+    found = list(suite._contestants(plan_for(presets, False), film, "film", ""))
     raced = {one.name: one for one in found if one.kind == "pipeline"}
     assert set(raced) == {
-        *("default, rustvid-student", "default, rustseg-lite", "default, random-64"),
-        *("paper, rustseg-lite", "paper, random-64"),
+        *("default, rustvid-student", "default, rustseg-lite", "default, rustseg"),
+        *("paper, rustseg-lite", "paper, rustseg"),
     }
     # every frame with a CRF: the beginning of the film is enough
     assert raced["default, rustvid-student"].config.source.end is None
-    assert raced["paper, random-64"].config.source.end == 1
+    assert raced["paper, rustseg"].config.source.end == 1
     assert {name for name, one in raced.items() if one.once} == {
-        *("default, rustseg-lite", "default, random-64", "paper, random-64"),
+        *("default, rustseg-lite", "default, rustseg", "paper, rustseg"),
     }
     assert all(one.config.model.threshold == 0 for one in raced.values())
 

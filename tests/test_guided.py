@@ -206,18 +206,20 @@ def test_the_map_learns_where_the_rust_is(tmp_path: Path) -> None:
     assert right > 3 * left
 
 
-def test_the_neuron_fitted_again_tells_photos_apart_and_keeps_what_it_knew() -> None:
-    """Two filters tell the classes apart, the taught neuron uses one of them; noise else."""
+def test_the_neuron_fitted_again_tells_photos_apart_and_leaves_its_map_alone() -> None:
+    """One filter speaks for corrosion, one against it; the taught neuron uses the first; noise
+    else."""
     rng = np.random.default_rng(0)
     labels = rng.random(400) < 0.3
     means = rng.random((400, 6)).astype(np.float32)
     means[:, 0] += labels
-    means[:, 1] += 0.5 * labels
+    means[:, 1] += ~labels
     own = 2 * means[:, 0] + 3 * means[:, 2]  # it has a liking for noise, too
-    share, added, against = neuron.fitted(own, means, labels)
+    free = np.array([False, True, False, True, True, True])
+    share, added, against = neuron.fitted(own, means, labels, free)
     logit = share * own + means @ added - against
     assert metrics.auc(labels, logit) > metrics.auc(labels, own) + 0.05
-    assert share > 0 and added[1] > 0 > added[2]
+    assert share > 0 > added[1] and (added <= 0).all() and not added[~free].any()
     assert abs((logit > 0)[labels].mean() - (logit <= 0)[~labels].mean()) < 0.1  # balanced
 
 
@@ -231,7 +233,7 @@ def test_the_refitted_neuron_runs_as_it_was_fitted(
     pictures = np.stack([framed(photo.image) for photo in photos]).astype(np.float32) / 127.5 - 1
     before, _ = answer(whole, pictures)
     monkeypatch.setattr(
-        neuron, "fitted", lambda own, means, labels: (2.0, np.zeros(means.shape[1]), 0.25)
+        neuron, "fitted", lambda own, means, labels, free: (2.0, np.zeros(means.shape[1]), 0.25)
     )
     neuron.refit(whole, photos, looking)
     assert whole.get_layer("head").kernel.dtype == "float32"

@@ -15,7 +15,7 @@ from typing import Any
 import av
 import numpy as np
 
-from rustvid.bench.measurement import IMAGE_SIZE, RANDOM, Kind, Measurement, disc, stopwatch
+from rustvid.bench.measurement import IMAGE_SIZE, Kind, Measurement, disc, stopwatch
 from rustvid.config import Config, OutputConfig, SourceConfig
 from rustvid.frames import Measured
 from rustvid.method.classify import Answer, Network
@@ -154,13 +154,5 @@ def pipeline(config: Config, null: bool = False) -> Measurement:
 
 
 def loaded(config: Config) -> Network:
-    """The model of a configuration; `RANDOM` weights are made where they are not there yet."""
-    path = Path(config.model.name)
-    if path.name == RANDOM and not path.exists():
-        import keras  # here only: it would be in every memory that is measured
-
-        from rustvid.method import network
-
-        keras.utils.set_random_seed(0)
-        network.save_weights(network.build(network.PAPER_FILTERS), path)  # He uniform
+    """The model of a configuration."""
     return Model(config.model, config.localise)

@@ -14,8 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-# Weights of the paper's network in the paper's size, which nobody has published: He uniform.
-RANDOM = "random-64.npz"
 IMAGE_SIZE = (572, 572)  # of the pictures for the network ("Workflow")
 
 Kind = Literal["decode", "source", "transcode", "null", "refine", "pipeline"]

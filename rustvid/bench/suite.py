@@ -12,7 +12,7 @@ from typing import Any
 
 from rustvid import demo
 from rustvid.bench import machine
-from rustvid.bench.measurement import RANDOM, Measurement
+from rustvid.bench.measurement import Measurement
 from rustvid.bench.rounds import Contestant, Said, compete, measured_stages, sigterm_unwinds
 from rustvid.budget import available
 from rustvid.config import Config, SourceConfig
@@ -30,8 +30,6 @@ _NOTES = {
     "refine": "the advanced refinement alone: a network that costs nothing, no film is written; "
     "per worker is the speed over that of one worker and the number of workers",
     "threshold": "model.threshold=0, so that every frame that is looked at is refined",
-    "weights": "random-64: the paper's network with 64 filters, He uniform weights; speed does not "
-    "depend on their values",
     "load": "load_s (import, weights, first pass) is not part of the speed",
     "peak": "peak_mb: resident memory of the process and its workers together, read every 0.1 s",
     "stages": "each stage alone, in one process; Classify + Localise in full batches, Decode and "
@@ -56,8 +54,8 @@ class Plan:
     """
 
     presets: Mapping[str, Config]
-    models: Sequence[str] = ("rustvid-student", "rustseg-lite", RANDOM)
-    stage_models: Sequence[str] = ("rustvid-student", "rustseg-lite", RANDOM)
+    models: Sequence[str] = ("rustvid-student", "rustseg-lite", "rustseg")
+    stage_models: Sequence[str] = ("rustvid-student", "rustseg-lite", "rustseg")
     runs: int = 10
     rounds: int = 3
     seconds: float = 8.0
@@ -119,11 +117,11 @@ def bench(film: Path | None, plan: Plan, say: Said) -> dict[str, Any]:
         contestants = [
             one
             for size, path in films.items()
-            for one in _contestants(plan, path, folder, size, "" if size == first else size)
+            for one in _contestants(plan, path, size, "" if size == first else size)
         ]
         say("stages")
         base = replace(Config(), input=str(films[first]))
-        found = measured_stages(base, _weights(plan.stage_models, folder), plan.runs, folder)
+        found = measured_stages(base, plan.stage_models, plan.runs, folder)
         results = compete(contestants, plan.rounds, plan.tries, folder, say, until)
     return {
         "machine": machine.facts(),
@@ -210,9 +208,7 @@ def described(film: Path) -> dict[str, Any]:
     }
 
 
-def _contestants(
-    plan: Plan, film: Path, folder: Path, name: str, size: str
-) -> Iterator[Contestant]:
+def _contestants(plan: Plan, film: Path, name: str, size: str) -> Iterator[Contestant]:
     """Everything of one film; of a size that is only looked at, each preset's own model.
 
     name: of the film; size: "" for the film that everything is measured of, else the same
@@ -241,11 +237,10 @@ def _contestants(
         for model in names:
             if not _fits(config, model):
                 continue
-            path = _weights([model], folder)[0]
             changed = replace(
                 config,
                 input=str(film),
-                model=replace(config.model, name=path, threshold=0.0),
+                model=replace(config.model, name=model, threshold=0.0),
                 source=replace(config.source, end=_end(plan, config, model)),
             )
             stem = Path(model).stem
@@ -273,13 +268,8 @@ def _scaling(plan: Plan, base: Config, told: dict[str, str]) -> Iterator[Contest
         )
 
 
-def _weights(models: Sequence[str], folder: Path) -> list[str]:
-    """The names as they are; of the random network, where it will lie."""
-    return [str(folder / name) if name == RANDOM else name for name in models]
-
-
 def _is_student(model: str) -> bool:
-    return model != RANDOM and kind_of_file(find(model)) == "student"
+    return kind_of_file(find(model)) == "student"
 
 
 def _fits(config: Config, model: str) -> bool:

@@ -1,10 +1,10 @@
-"""The taught classifier's neuron, fitted once more to whole photographs, near what it was.
+"""The taught classifier's neuron, fitted once more to whole photographs, and its map left alone.
 
 Crops taught the encoder and, by the heat map, the neuron; what a whole photograph is called, they
 taught it badly. Logistic regression on all photographs with two kinds of feature: the neuron's own
-logit, whose share is free, and the means of the last map's filters, whose weights are drawn to
-zero. So what is not needed for p(corrosion) stays, and the heat map, which weighs the filters
-alike, hardly changes.
+logit, whose share is free, and the means of those filters of the last map to which the neuron gives
+no weight for corrosion. These may only gain weight against it. Grad-CAM++ shows nothing of what
+speaks against (eq. 6), so the heat map stays as it was taught.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from rustvid.method.framing import framed
 from rustvid.training.data import Photo
 
 Floats = NDArray[np.float32]
 
-_STRENGTH = 1e-2  # scikit-learn's C, on standardised features: the best of nine for validation
-_FREE = 100.0  # of the own logit's deviation: next to no pull on its share
+_STRENGTH = 1e-2  # as scikit-learn's C, on standardised features
+_STEPS = 2000
 
 
 def refit(whole: Any, photos: Sequence[Photo], looking: Any = None) -> None:
@@ -36,25 +35,46 @@ def refit(whole: Any, photos: Sequence[Photo], looking: Any = None) -> None:
     kernel = ops.convert_to_numpy(neuron.kernel)
     own, means = _seen(looking or whole, kernel, photos)
     labels = np.array([photo.corroded for photo in photos])
-    share, added, against = fitted(own, means, labels)
     filters = means.shape[1]
+    towards = -kernel.reshape(-1, filters)  # the neuron's own answer is 0 for corrosion
+    free = (towards <= 0).all(axis=0)
+    share, added, against = fitted(own, means, labels, free)
     everywhere = -np.tile(added[:, None] / (len(kernel) // filters), (len(kernel) // filters, 1))
-    neuron.kernel.assign(share * kernel + everywhere)  # the neuron's own answer is 0 for corrosion
+    neuron.kernel.assign(share * kernel + everywhere)
     neuron.bias.assign([against])
 
 
-def fitted(own: Floats, means: Floats, labels: NDArray[np.bool_]) -> tuple[float, Floats, float]:
-    """own (n,): the neuron's logit of corrosion, without bias; means (n, K): of the filters.
+def fitted(
+    own: Floats, means: Floats, labels: NDArray[np.bool_], free: NDArray[np.bool_]
+) -> tuple[float, Floats, float]:
+    """own (n,): the neuron's logit of corrosion, without bias; means (n, K): of the filters; free
+    (K,): those that may gain weight against corrosion.
 
-    Returns the share of `own`, the weights (K,) that are added to it, and the bias of the clean.
+    Returns the share of `own`, which is positive, the weights (K,), none of them positive, that are
+    added to it, and the bias of the clean. Accelerated projected gradient (Beck & Teboulle 2009).
     """
-    deviation, spread = means.std(axis=0) + 1e-6, own.std() + 1e-6
-    features = np.column_stack([own / spread * _FREE, means / deviation])
-    regression = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=2000)
-    regression.fit(features, labels)
-    share, *added = regression.coef_[0]
-    weights = np.asarray(added / deviation, np.float32)
-    return float(share * _FREE / spread), weights, -float(regression.intercept_[0])
+    spread, deviation = own.std() + 1e-6, means[:, free].std(axis=0) + 1e-6
+    features = np.column_stack([own / spread, means[:, free] / deviation, np.ones(len(own))])
+    features = features.astype(np.float64)
+    balance = np.where(labels, 0.5 / labels.mean(), 0.5 / (~labels).mean())
+    pull = np.full(features.shape[1], 1 / _STRENGTH)
+    pull[[0, -1]] = 0  # own share and bias are free
+    low, high = np.full_like(pull, -np.inf), np.zeros_like(pull)
+    low[0], high[[0, -1]] = 1e-3, np.inf
+    weighted = features * np.sqrt(balance)[:, None]
+    step = 1 / (np.linalg.norm(weighted, 2) ** 2 / 4 + pull.max())
+    found = np.zeros_like(pull)
+    found[0] = 1.0
+    ahead, pace = found, 1.0
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-np.clip(features @ ahead, -50, 50)))
+        gradient = features.T @ (balance * (p - labels)) + pull * ahead
+        before, found = found, np.clip(ahead - step * gradient, low, high)
+        pace, earlier = (1 + np.sqrt(1 + 4 * pace**2)) / 2, pace
+        ahead = found + (earlier - 1) / pace * (found - before)
+    added = np.zeros(means.shape[1], np.float32)
+    added[free] = found[1:-1] / deviation
+    return float(found[0] / spread), added, -float(found[-1])
 
 
 def _seen(whole: Any, kernel: Floats, photos: Sequence[Photo]) -> tuple[Floats, Floats]:
