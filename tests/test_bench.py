@@ -383,8 +383,8 @@ def test_synthetic_films_of_every_size(tmp_path: Path) -> None:
     plan = Plan(presets, seconds=0.2, sizes={"big": (128, 96), "small": (64, 64)})
     films = dict(suite._synthetic(plan, tmp_path, lambda _: None))
     assert [suite.described(film)["size"] for film in films.values()] == [[128, 96], [64, 64]]
-    whole = list(suite._contestants(plan, films["big"], tmp_path, "big", ""))
-    other = list(suite._contestants(plan, films["small"], tmp_path, "small", "small"))
+    whole = list(suite._contestants(plan, films["big"], "big", ""))
+    other = list(suite._contestants(plan, films["small"], "small", "small"))
     assert [one.name for one in other] == [
         *("transcode, small", "transcode, as realtime, small"),
         *("default, rustvid-student, small", "realtime, rustvid-student, small"),
