@@ -34,7 +34,7 @@ Kind = Literal["classifier", "student"]
 def shipped() -> list[Path]:
     """The weights that come with RustVid, by name."""
     folder = Path(str(resources.files("rustvid.method") / "weights"))
-    return sorted(folder.glob("*.npz"))
+    return sorted(folder.glob("*.npz"), key=lambda path: path.stem)
 
 
 def find(name: str) -> Path:
