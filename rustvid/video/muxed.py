@@ -222,7 +222,8 @@ class VideoSink(Sink):
         return copy
 
     def _tag(self, context: Any, codec: str) -> None:
-        if codec in ("hevc", "libx265") and self._format in ("mp4", "mov"):
+        is_hevc = codec == "libx265" or codec.startswith("hevc")  # hevc_nvenc, hevc_qsv, …
+        if is_hevc and self._format in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players know no other
 
     def _pixel_format(self, picture: Picture, context: Any) -> str:
