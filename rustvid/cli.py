@@ -51,6 +51,7 @@ COMMANDS = (
     "run",
     "live",
     "demo",
+    "map",
     "models",
     "config",
     "train",
@@ -199,6 +200,11 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=float, help="length of the film")
     demo.add_argument("--overwrite", action="store_true", help="replace files that exist")
     demo.set_defaults(handler=_demo)
+    places = commands.add_parser("map", help="tables of drone footage as a map (GeoJSON)")
+    places.add_argument("tables", nargs="+", metavar="TABLE.csv", help="or folders of them")
+    places.add_argument("--out", required=True, metavar="FILE.geojson", help="for QGIS and others")
+    places.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    places.set_defaults(handler=_map)
     models = commands.add_parser("models", help="list the shipped models")
     models.set_defaults(handler=_models)
     config = commands.add_parser("config", help="print every option with its value")
@@ -531,6 +537,14 @@ def _demo(options: argparse.Namespace) -> int:
     given = {"seconds": options.seconds} if options.seconds is not None else {}
     path = demo.write(Path(options.out), overwrite=options.overwrite, **given)
     _print(f"wrote {path}\nwrote {masks_of(path)}")
+    return 0
+
+
+def _map(options: argparse.Namespace) -> int:
+    from rustvid.report import geo
+
+    found = geo.write(Path(options.out), map(Path, options.tables), overwrite=options.overwrite)
+    _print(f"{found}\nwrote {options.out}")
     return 0
 
 

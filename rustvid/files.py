@@ -15,6 +15,13 @@ def masks_of(path: Path) -> Path:
     return path.with_suffix(".masks.mkv")
 
 
+def size_of(path: Path | str) -> int:
+    """Bytes of a file; 0 of an address, and of what is not there."""
+    with suppress(OSError):
+        return path.stat().st_size if isinstance(path, Path) else 0
+    return 0
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name to write to: at the end that file takes the place of `path`. Raises SinkError, and

@@ -98,6 +98,20 @@ class Window(NamedTuple):
         return array[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
+class Position(NamedTuple):
+    """Where the camera was: degrees north and east (WGS 84), and metres above where it took off.
+
+    height: None where it is not told; all None: not known at this moment
+    """
+
+    latitude: float | None
+    longitude: float | None
+    height: float | None = None
+
+
+NOWHERE = Position(None, None)
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame of the source.
@@ -117,6 +131,7 @@ class Frame:
         what comes of it, show this part alone, and areas are shares of it; None: all of it
     file: of a folder of photos, the name of this one
     readable: False of a photo without any pixels: its picture is black, and nobody looks at it
+    position: of the camera, where the film comes with positions; None: it does not
     """
 
     index: int
@@ -130,6 +145,7 @@ class Frame:
     window: Window | None = None
     file: str | None = None
     readable: bool = True
+    position: Position | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from rustvid.video import photos_in
 from rustvid.video.named import files_of
 from rustvid.video.opening import LIBRARY
 from rustvid.video.sink import part_of, synced
+from rustvid.video.telemetry import beside_of
 
 _PROBE = 1 << 20  # bytes of the head and of the tail that are hashed
 # What may differ between two runs over one film: it changes nothing in the result.
@@ -134,6 +135,7 @@ def facts_of(config: Config, digest: str) -> dict[str, Any]:
     outputs = {f"output.{kind}": bool(getattr(config.output, kind)) for kind in ("path", "mask")}
     return {
         "input": "; ".join(map(identity, files_of(config))),
+        "positions": "; ".join(identity(p) for p in map(beside_of, files_of(config)) if p),
         **settings_of(config, digest),
         **outputs,
     }

@@ -21,7 +21,14 @@ from rustvid.errors import RustVidError
 from rustvid.frames import Measured, Picture
 from rustvid.render import render
 from rustvid.report.caption import caption
-from rustvid.report.csv import COLUMNS, LIVE_COLUMNS, PHOTO_COLUMNS, CsvReport, line_of
+from rustvid.report.csv import (
+    COLUMNS,
+    LIVE_COLUMNS,
+    LOCATED_COLUMNS,
+    PHOTO_COLUMNS,
+    CsvReport,
+    line_of,
+)
 from rustvid.report.summary import Fact, Summary
 from rustvid.resume import Work, fact_of, joined_part, name_all
 from rustvid.video import open_sink, open_source
@@ -30,7 +37,7 @@ from rustvid.video.muxed import VideoSink
 from rustvid.video.pieces import Join, join
 from rustvid.video.planes import canvas, mask_picture
 from rustvid.video.sink import Sink, Template
-from rustvid.video.source import Source
+from rustvid.video.source import Source, SourceInfo
 
 
 class Outputs:
@@ -68,10 +75,10 @@ class Outputs:
         self._written = self._settled = 0
         self._second = 0  # of the film, that the table was last put on the disk at
         keep = work.rows[-1].end if work.rows else 0
-        of_photos = PHOTO_COLUMNS if Path(config.input or "").is_dir() else COLUMNS
-        columns = LIVE_COLUMNS if info.live else of_photos
         self._csv = (
-            stack.enter_context(CsvReport(paths.csv, work.part(paths.csv), columns, keep))
+            stack.enter_context(
+                CsvReport(paths.csv, work.part(paths.csv), _columns(config, info), keep)
+            )
             if paths.csv
             else None
         )
@@ -198,6 +205,15 @@ class Outputs:
         sink = open_sink(path, template, config, self._work.part(path), taps)
         sink.threads = threads_of(self._config).encode
         return stack.enter_context(sink)
+
+
+def _columns(config: Config, info: SourceInfo) -> tuple[str, ...]:
+    """Of the table."""
+    if info.live:
+        return LIVE_COLUMNS
+    if info.located:
+        return LOCATED_COLUMNS
+    return PHOTO_COLUMNS if Path(config.input or "").is_dir() else COLUMNS
 
 
 def _placed(result: Measured) -> NDArray[np.float32] | None:

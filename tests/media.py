@@ -70,7 +70,7 @@ class Clip:
     codec: str = "libx264"
     pix_fmt: str = "yuv420p"
     audio: int = 1
-    subtitle: bool = False
+    subtitle: bool | str = False  # a str: what each line of it says
     data: bool = False
     chapters: bool = False
     rotation: int = 0
@@ -110,7 +110,8 @@ def clip(path: Path, **wanted: Any) -> Path:
         data = [container.add_data_stream(DATA_IN[path.suffix])] if look.data else []
         with priority.unchanged():
             container.start_encoding()
-        _write_texts(container, texts + data, look.seconds)
+        said = look.subtitle if isinstance(look.subtitle, str) else ""
+        _write_texts(container, texts + data, look.seconds, said)
         for number, sound in enumerate(sounds):
             _write_tone(container, sound, look.seconds, 440.0 * (number + 1))
         for index, tick in enumerate(look.ticks):
@@ -270,11 +271,13 @@ def _write_tone(container: OutputContainer, sound: Any, seconds: Fraction, hertz
     container.mux(sound.encode(None))
 
 
-def _write_texts(container: OutputContainer, streams: list[Any], seconds: Fraction) -> None:
+def _write_texts(
+    container: OutputContainer, streams: list[Any], seconds: Fraction, said: str
+) -> None:
     """A line every half second, as raw packets: no encoder of PyAV's makes them alone."""
     for stream in streams:
         for number in range(int(seconds * 2)):
-            text = f"height {10 + number} m".encode()
+            text = (said or f"height {10 + number} m").encode()
             if container.format.name in ("mp4", "mov") and stream.type == "subtitle":
                 text = len(text).to_bytes(2, "big") + text
             packet = av.Packet(text)

@@ -6,7 +6,7 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from rustvid.errors import SinkError, UsageError
 from rustvid.files import replacing
-from rustvid.frames import Measured
+from rustvid.frames import Measured, Position
 
 COLUMNS = (
     "frame",
@@ -31,6 +31,7 @@ COLUMNS = (
     "confidence",
     "flags",
 )
+LOCATED_COLUMNS = (*COLUMNS, "latitude", "longitude", "height_m")  # of a film with positions
 LIVE_COLUMNS = (*COLUMNS, "utc")
 PHOTO_COLUMNS = (*COLUMNS, "file")  # of a folder of them
 
@@ -39,14 +40,14 @@ def row(result: Measured) -> tuple[str, ...]:
     """One frame's row; probability, confidence and flags are empty where the frame was tracked,
     not looked at, and the area too where it could not be read or refined."""
     probability, area, trust = result.probability, result.area, result.trust
-    file, utc = result.frame.file, result.frame.utc
+    file, utc, position = result.frame.file, result.frame.utc, result.frame.position
     measured = (
         str(area.pixels),
         f"{100 * area.share:.4f}",
         str(area.regions),
         str(area.largest),
     )
-    return (  # of a live frame, and of a photo in a folder, there is one cell more
+    return (  # of a live frame, of a photo in a folder and of a drone's film there are more cells
         str(result.frame.index),
         f"{float(result.frame.time):.6f}",
         result.status,
@@ -56,9 +57,17 @@ def row(result: Measured) -> tuple[str, ...]:
         f"{100 * result.refined.unknown_share:.2f}",
         f"{trust.confidence:.4f}" if trust else "",
         ";".join(trust.flags) if trust else "",
+        *([] if position is None else _located(position)),
         *([] if utc is None else [utc_text(utc)]),
         *([] if file is None else [" ".join(file.splitlines())]),  # a row is a line
     )
+
+
+def _located(position: Position) -> list[str]:
+    """Degrees to a decimetre or so, and metres; empty where they are not known."""
+    degrees = [position.latitude, position.longitude]
+    height = "" if position.height is None else f"{position.height:.1f}"
+    return [*("" if value is None else f"{value:.6f}" for value in degrees), height]
 
 
 def utc_text(seconds: float) -> str:
@@ -98,7 +107,7 @@ def kept_rows(part: Path) -> list[KeptRow]:
     with part.open("rb") as file:
         header = file.readline()
         columns, end = tuple(_cells(header)), len(header)
-        if header and columns not in (COLUMNS, PHOTO_COLUMNS):
+        if header and columns not in (COLUMNS, LOCATED_COLUMNS, PHOTO_COLUMNS):
             raise UsageError(f"{part}: is not a table of this version; start again")
         for line in file:
             cells = _cells(line)
@@ -131,6 +140,43 @@ def _kept(cells: dict[str, str], end: int) -> KeptRow:
         flags=tuple(cells["flags"].split(";")) if cells["flags"] else (),
         end=end,
     )
+
+
+class Spot(NamedTuple):
+    """What a row says of a place. `percent`: of the frame that is corroded."""
+
+    time: float  # seconds
+    percent: float | None  # None where the frame has no area
+    confidence: float | None  # None where it was tracked
+    position: Position
+
+
+def is_located(table: Path) -> bool:
+    """Is it a table of a film with positions?"""
+    with suppress(OSError), table.open("rb") as file:
+        return tuple(_cells(file.readline(4096))) == LOCATED_COLUMNS
+    return False
+
+
+def spots(table: Path) -> list[Spot]:
+    """The rows of a table with positions; raises UsageError where it has none."""
+    try:
+        with table.open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != LOCATED_COLUMNS:
+                raise UsageError(
+                    f"{table}: has no positions (columns {', '.join(LOCATED_COLUMNS[-3:])}); they "
+                    "are there where DJI's .SRT lay beside the film when it was annotated"
+                )
+            return [_spot(row) for row in rows]
+    except (OSError, ValueError, TypeError, csv.Error) as exc:
+        raise UsageError(f"{table}: cannot be read as a table of RustVid ({exc})") from exc
+
+
+def _spot(cells: Mapping[str, str]) -> Spot:
+    told = ("area_pct", "confidence", "latitude", "longitude", "height_m")
+    percent, confidence, *position = (float(cells[c]) if cells[c] else None for c in told)
+    return Spot(float(cells["time_s"]), percent, confidence, Position(*position))
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:

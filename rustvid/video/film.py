@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
+from rustvid.files import size_of
 from rustvid.frames import Frame
 from rustvid.redact import redacted
 from rustvid.video.hardware import best_opened
@@ -22,6 +22,7 @@ from rustvid.video.place import Place
 from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.streams import is_companion, left_out, odd_place, picture_of, tags_of
+from rustvid.video.telemetry import track_of
 from rustvid.video.times import Seen, clock_time, exact, span_of, time_text, without_leaps
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
@@ -48,7 +49,8 @@ class FileSource(Source):
         self._converter = Converter(image_size)
         self._resizer = VideoReformatter()
         self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
-        self._bytes = _size(path)
+        self._bytes = size_of(path)
+        self._track = track_of(path, place.located)
         self.container: Any
         self.container, self.notes = best_opened(path, protocols, config)
         try:
@@ -175,6 +177,7 @@ class FileSource(Source):
             end=exact(self._config.end),
             tags=tags_of(self.container, stream),
             disposition=int(stream.disposition),
+            located=bool(self._track),
             pixel_bytes=context.format.padded_bits_per_pixel / 8 if context.format else 3.0,
             pixel_aspect=stream.sample_aspect_ratio or Fraction(1),
             colour=(
@@ -240,9 +243,7 @@ class FileSource(Source):
         if stamp is None:
             return True
         time = stamp * packet.time_base + self._place.shift
-        if self._place.is_before(packet, time):
-            return False
-        return end is None or float(time) < end
+        return not self._place.is_before(packet, time) and (end is None or float(time) < end)
 
     def _packets(self) -> Iterator[Any]:
         """All packets; reading goes on behind a damaged place, unless nothing comes any more."""
@@ -285,6 +286,7 @@ class FileSource(Source):
             image=partial(self._converter.image, decoded, picture),
             status=status,
             companions=companions,
+            position=self._track.at(seen.time - self._place.shift) if self._track else None,
         )
 
     def _as_the_first(self, decoded: Any, status: str) -> tuple[Any, str]:
@@ -329,7 +331,7 @@ class FileSource(Source):
                     f"{self._path}: has no frame after source.start {self._config.start} s"
                 )
             raise SourceError(f"{self._path}: no frame could be decoded; the file is damaged")
-        if self._bytes and _size(self._path) > self._bytes:
+        if self._bytes and size_of(self._path) > self._bytes:
             self.notes.append(
                 f"{self._path}: has grown while it was read; what was added is not in the result"
             )
@@ -344,10 +346,3 @@ class FileSource(Source):
                 f"{self._path}: is cut short{lost}{why}; all {count} frames "
                 "that could be read were processed"
             )
-
-
-def _size(path: Path | str) -> int:
-    """Bytes of a file; 0 of an address."""
-    with suppress(OSError):
-        return Path(path).stat().st_size if isinstance(path, Path) else 0
-    return 0

@@ -77,7 +77,7 @@ class JoinedSource(Source):
         self._first = FileSource(paths[0], image_size, config)
         self.container, self.companions = self._first.container, self._first.companions
         try:
-            self._parts = self._placed(paths)
+            self._parts, located = self._placed(paths)
         except SourceError:
             self._first.container.close()
             raise
@@ -86,6 +86,7 @@ class JoinedSource(Source):
             self._first.info,
             name=f"{redacted(str(paths[0]))} and {len(paths) - 1} more",
             expected_frames=round(self._seconds() * rate),
+            located=located,
         )
 
     def frames(self) -> Iterator[Frame]:
@@ -142,12 +143,14 @@ class JoinedSource(Source):
         if number and part.begin < part.key and self._first.info.start < part.key:
             other = self._parts[number - 1]
             before = Before(other.path, other.shift, other.end)
-        place = Place(part.shift, begin, last, pending, self.companions, heard, before)
+        located = self.info.located
+        place = Place(part.shift, begin, last, pending, self.companions, heard, before, located)
         return FileSource(part.path, self._image_size, self._config, place=place)
 
-    def _placed(self, paths: Sequence[Path]) -> list[_Part]:
-        """Every file with its place, once they are known to belong together."""
+    def _placed(self, paths: Sequence[Path]) -> tuple[list[_Part], bool]:
+        """Every file with its place, once they are known to belong together; is any located?"""
         parts: list[_Part] = []
+        located = False
         common: Looks | None = None
         for path in paths:
             source = FileSource(path, self._image_size, self._config)
@@ -157,9 +160,10 @@ class JoinedSource(Source):
                 check_same(paths[0], common, path, looks)
                 begin, key = _beginning(path, source)
                 end = _end(source, common.rate)
+                located |= source.info.located
             shift = parts[-1].end - begin if parts else Fraction(0)
             parts.append(_Part(path, shift, begin + shift, key + shift, end + shift))
-        return parts
+        return parts, located
 
     def _chosen(self) -> list[_Part]:
         """The files that hold anything between the start and the end asked for."""

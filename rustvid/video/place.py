@@ -41,6 +41,7 @@ class Place:
     companions: of the first file, whose streams all packets are given as
     heard: index of a track of sound → where its last packet ended, in the track's time base
     before: the file before it, where this one begins within an open group of pictures
+    located: does any file of the film tell where the camera was?
     """
 
     shift: Fraction = Fraction(0)
@@ -50,6 +51,7 @@ class Place:
     companions: Sequence[Any] = ()
     heard: dict[int, int] = field(default_factory=dict)
     before: Before | None = None
+    located: bool = False
     _corrections: dict[int, int] = field(default_factory=dict)  # ticks, by index of the stream
 
     def seek(self, container: Any, stream: Any, time: Fraction) -> None:

@@ -25,6 +25,7 @@ class SourceInfo:
     start: seconds, the time of what should be the first frame asked for; end: up to which is asked
         for; None: to its own end
     tags, disposition: of the picture's stream (language, title; FFmpeg's flags)
+    located: does it tell where the camera was?
     """
 
     name: str
@@ -42,6 +43,7 @@ class SourceInfo:
     end: Fraction | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     disposition: int = 0
+    located: bool = False
     live: bool = False  # a camera: no end is known, and nothing may wait for the next frame
 
 
