@@ -58,7 +58,7 @@ OWNERS = {
     "rich": ("progress.py", "report/tables.py", "training/tables.py"),
     "argparse": ("cli.py", "training/*", "bench/arguments.py", "bench/command.py"),
     "yaml": ("config.py",),
-    "csv": ("report/csv.py", "training/*"),
+    "csv": ("report/csv.py", "report/readings.py", "training/*"),
 }
 # Who loads the heavy only where it is needed: it is seconds of waiting, and most of the memory.
 LATE = {"cli.py", "method/model.py", "method/refine/kmeans.py", "bench/contestants.py"}

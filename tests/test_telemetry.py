@@ -20,7 +20,8 @@ from rustvid.errors import Interrupted, UsageError
 from rustvid.frames import NOWHERE, Measured, Position
 from rustvid.pipeline import run
 from rustvid.report import geo
-from rustvid.report.csv import COLUMNS, LOCATED_COLUMNS, Spot, spots
+from rustvid.report.csv import COLUMNS, LOCATED_COLUMNS
+from rustvid.report.readings import Reading, readings
 from rustvid.report.summary import Summary
 from rustvid.video.telemetry import Fix, Track, fixes_of, position_of, track_of
 
@@ -257,19 +258,20 @@ def test_a_film_without_positions_has_the_usual_table(tmp_path: Path, clip: Path
 # --- the map
 
 
-def spot(time: float, percent: float | None, north: float | None, east: float = 10.0) -> Spot:
-    return Spot(time, percent, 0.5, Position(north, None if north is None else east, 3.0))
+def reading(time: float, percent: float | None, north: float | None, east: float = 10.0) -> Reading:
+    position = Position(north, None if north is None else east, 3.0)
+    return Reading(time, "ok", percent, 0.5, (), position)
 
 
 def test_a_point_is_the_second_s_peak_and_the_way_is_cut_where_it_is_not_known() -> None:
     frames = [
-        spot(0.0, 0.0, 1.0),
-        spot(0.5, 0.0, 1.5),
-        spot(1.0, 2.0, 2.0),
-        spot(1.5, 6.0, 2.5),
-        spot(2.0, 3.0, None),
-        spot(3.0, None, 4.0),
-        spot(4.0, 0.5, 5.0),
+        reading(0.0, 0.0, 1.0),
+        reading(0.5, 0.0, 1.5),
+        reading(1.0, 2.0, 2.0),
+        reading(1.5, 6.0, 2.5),
+        reading(2.0, 3.0, None),
+        reading(3.0, None, 4.0),
+        reading(4.0, 0.5, 5.0),
     ]
     way, first, second = geo.features_of("film.csv", frames)
     assert way["geometry"] == {
@@ -297,7 +299,7 @@ def test_a_map_is_made_of_tables_and_of_folders(tmp_path: Path, capsys: Told) ->
     found = json.loads(out.read_text())
     assert found["type"] == "FeatureCollection"
     assert {f["properties"]["table"] for f in found["features"]} == {"a.csv", "b.csv"}
-    assert len(spots(tmp_path / "done" / "a.csv")) == 20
+    assert len(readings(tmp_path / "done" / "a.csv")) == 20
 
 
 def test_a_map_is_not_made_of_what_has_no_positions_nor_over_a_file(

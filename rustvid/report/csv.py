@@ -6,7 +6,7 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -140,43 +140,6 @@ def _kept(cells: dict[str, str], end: int) -> KeptRow:
         flags=tuple(cells["flags"].split(";")) if cells["flags"] else (),
         end=end,
     )
-
-
-class Spot(NamedTuple):
-    """What a row says of a place. `percent`: of the frame that is corroded."""
-
-    time: float  # seconds
-    percent: float | None  # None where the frame has no area
-    confidence: float | None  # None where it was tracked
-    position: Position
-
-
-def is_located(table: Path) -> bool:
-    """Is it a table of a film with positions?"""
-    with suppress(OSError), table.open("rb") as file:
-        return tuple(_cells(file.readline(4096))) == LOCATED_COLUMNS
-    return False
-
-
-def spots(table: Path) -> list[Spot]:
-    """The rows of a table with positions; raises UsageError where it has none."""
-    try:
-        with table.open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = csv.DictReader(file)
-            if tuple(rows.fieldnames or ()) != LOCATED_COLUMNS:
-                raise UsageError(
-                    f"{table}: has no positions (columns {', '.join(LOCATED_COLUMNS[-3:])}); they "
-                    "are there where DJI's .SRT lay beside the film when it was annotated"
-                )
-            return [_spot(row) for row in rows]
-    except (OSError, ValueError, TypeError, csv.Error) as exc:
-        raise UsageError(f"{table}: cannot be read as a table of RustVid ({exc})") from exc
-
-
-def _spot(cells: Mapping[str, str]) -> Spot:
-    told = ("area_pct", "confidence", "latitude", "longitude", "height_m")
-    percent, confidence, *position = (float(cells[c]) if cells[c] else None for c in told)
-    return Spot(float(cells["time_s"]), percent, confidence, Position(*position))
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> list[tuple[str, ...]]:

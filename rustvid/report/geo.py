@@ -15,7 +15,7 @@ from typing import Any
 
 from rustvid.errors import UsageError
 from rustvid.files import replacing
-from rustvid.report.csv import Spot, is_located, spots
+from rustvid.report.readings import WHY_NOT, Reading, is_located, readings
 from rustvid.report.summary import clock
 
 _DIGITS = 6  # of degrees: a decimetre
@@ -34,20 +34,22 @@ def write(out: Path, sources: Iterable[Path], *, overwrite: bool = False) -> str
         raise UsageError(f"{out}: a map is written as .geojson; name it so")
     if out.exists() and not overwrite:
         raise UsageError(f"{out}: exists; choose another name or add --overwrite")
-    tables = {table: spots(table) for source in sources for table in _tables(source)}
+    tables = {
+        table: readings(table, located=True) for source in sources for table in _tables(source)
+    }
     text = document(tables)
     with replacing(out) as part:
         part.write_text(text, encoding="utf-8")
     return _told(tables)
 
 
-def document(tables: Mapping[Path, Sequence[Spot]]) -> str:
+def document(tables: Mapping[Path, Sequence[Reading]]) -> str:
     """The text of a GeoJSON file of these tables."""
     features = [f for path, found in tables.items() for f in features_of(path.name, found)]
     return json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)
 
 
-def features_of(table: str, frames: Sequence[Spot]) -> list[dict[str, Any]]:
+def features_of(table: str, frames: Sequence[Reading]) -> list[dict[str, Any]]:
     """The way, if the camera moved, and the points; table: the name that they bear."""
     points = _points(table, frames)
     ways = list(_ways([second[0] for second in _seconds(frames)]))
@@ -63,16 +65,13 @@ def _tables(source: Path) -> list[Path]:
         return [source]
     found = [path for path in sorted(source.rglob("*.csv")) if is_located(path)]
     if not found:
-        raise UsageError(
-            f"{source}: holds no table with positions; they are there where DJI's .SRT lay beside "
-            "the film when it was annotated"
-        )
+        raise UsageError(f"{source}: holds no table with positions; {WHY_NOT}")
     return found
 
 
-def _told(tables: Mapping[Path, Sequence[Spot]]) -> str:
-    frames = [spot for found in tables.values() for spot in found]
-    known = sum(_place(spot) is not None for spot in frames)
+def _told(tables: Mapping[Path, Sequence[Reading]]) -> str:
+    frames = [reading for found in tables.values() for reading in found]
+    known = sum(_place(reading) is not None for reading in frames)
     points = sum(len(_points(path.name, found)) for path, found in tables.items())
     films = f"{len(tables)} tables: " if len(tables) > 1 else ""
     return (
@@ -80,33 +79,33 @@ def _told(tables: Mapping[Path, Sequence[Spot]]) -> str:
     )
 
 
-def _ways(frames: Sequence[Spot]) -> Iterator[list[list[float]]]:
+def _ways(frames: Sequence[Reading]) -> Iterator[list[list[float]]]:
     """The stretches of the way between the holes in it."""
-    for known, some in groupby(frames, key=lambda spot: _place(spot) is not None):
-        places = [place for spot in some if (place := _place(spot))] if known else []
+    for known, some in groupby(frames, key=lambda reading: _place(reading) is not None):
+        places = [place for reading in some if (place := _place(reading))] if known else []
         way = [place for place, _ in groupby(places)]
         if len(way) > 1:
             yield way
 
 
-def _seconds(frames: Sequence[Spot]) -> list[list[Spot]]:
-    return [list(second) for _, second in groupby(frames, key=lambda spot: int(spot.time))]
+def _seconds(frames: Sequence[Reading]) -> list[list[Reading]]:
+    return [list(second) for _, second in groupby(frames, key=lambda reading: int(reading.time))]
 
 
-def _points(table: str, frames: Sequence[Spot]) -> list[dict[str, Any]]:
+def _points(table: str, frames: Sequence[Reading]) -> list[dict[str, Any]]:
     return [p for second in _seconds(frames) if (p := _point(table, second)) is not None]
 
 
-def _point(table: str, second: Sequence[Spot]) -> dict[str, Any] | None:
+def _point(table: str, second: Sequence[Reading]) -> dict[str, Any] | None:
     """A second of film, where it shows most; None where it shows nothing, or nobody knows where."""
-    measured = [(spot.percent, spot) for spot in second if spot.percent is not None]
+    measured = [(reading.percent, reading) for reading in second if reading.percent is not None]
     if not measured:
         return None
     peak, most = max(measured, key=lambda pair: pair[0])
     place = _place(most)
     if place is None or not peak:
         return None
-    sure = [spot.confidence for spot in second if spot.confidence is not None]
+    sure = [reading.confidence for reading in second if reading.confidence is not None]
     facts = {
         "table": table,
         "time": clock(most.time),
@@ -119,9 +118,9 @@ def _point(table: str, second: Sequence[Spot]) -> dict[str, Any] | None:
     return _feature("Point", place, {k: v for k, v in facts.items() if v is not None})
 
 
-def _place(spot: Spot) -> list[float] | None:
+def _place(reading: Reading) -> list[float] | None:
     """Longitude and latitude, in this order."""
-    north, east, _ = spot.position
+    north, east, _ = reading.position
     return None if north is None or east is None else [round(east, _DIGITS), round(north, _DIGITS)]
 
 
