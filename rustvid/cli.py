@@ -52,6 +52,7 @@ COMMANDS = (
     "live",
     "demo",
     "map",
+    "report",
     "models",
     "config",
     "train",
@@ -205,6 +206,12 @@ def build_parser() -> argparse.ArgumentParser:
     places.add_argument("--out", required=True, metavar="FILE.geojson", help="for QGIS and others")
     places.add_argument("--overwrite", action="store_true", help="replace a file that exists")
     places.set_defaults(handler=_map)
+    report = commands.add_parser("report", help="a result as a page with chart and pictures")
+    report.add_argument("result", metavar="ANNOTATED", help="annotated film, or its table")
+    report.add_argument("--out", required=True, metavar="FILE.html", help="one file, to hand on")
+    report.add_argument("--pictures", type=int, metavar="N", help="at most; of the largest areas")
+    report.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    report.set_defaults(handler=_report_of)
     models = commands.add_parser("models", help="list the shipped models")
     models.set_defaults(handler=_models)
     config = commands.add_parser("config", help="print every option with its value")
@@ -545,6 +552,15 @@ def _map(options: argparse.Namespace) -> int:
 
     found = geo.write(Path(options.out), map(Path, options.tables), overwrite=options.overwrite)
     _print(f"{found}\nwrote {options.out}")
+    return 0
+
+
+def _report_of(options: argparse.Namespace) -> int:
+    from rustvid import review
+
+    given = {} if options.pictures is None else {"pictures": options.pictures}
+    done, out = Path(options.result), Path(options.out)
+    _print(f"{review.write(done, out, overwrite=options.overwrite, **given)}\nwrote {out}")
     return 0
 
 

@@ -28,7 +28,7 @@ LAYERS = (
     {"outputs"},
     {"pipeline"},
     {"live"},
-    {"training", "batch", "demo", "progress"},
+    {"training", "batch", "demo", "progress", "review"},
     {"bench"},
     {"cli"},
     {"__main__"},
