@@ -73,15 +73,16 @@ def chooser(
 
 
 class EveryNth:
-    """The first and every Nth after it."""
+    """Every Nth of the film, and the first that comes: a run may go on in between."""
 
     def __init__(self, every: int) -> None:
         self._every = every
-        self._count = -1
+        self._count: int | None = None  # of the last frame, from the film's first on
 
     def __call__(self, frame: Frame, now: float = 0.0, waited: float = 0.0) -> bool:
-        self._count += 1
-        return self._count % self._every == 0
+        first = self._count is None
+        self._count = frame.index if self._count is None else self._count + 1
+        return first or self._count % self._every == 0
 
 
 class PerSecond:

@@ -483,6 +483,22 @@ def test_a_folder_of_photos_and_a_part_of_a_film_go_on(film: Path, tmp_path: Pat
         assert rows[0] == rows[1]
 
 
+def test_every_nth_photo_stays_in_step_behind_one_that_is_looked_at_besides(tmp_path: Path) -> None:
+    """From a photo of another shape no mask is carried: it is looked at, and so is the next."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(40):
+        media.photo(folder / f"{number:02d}.png", (72, 96) if number == 10 else SIZE, number)
+    (tmp_path / "resumed").mkdir()
+    given = ("source.rate=10", "sample.every=3")
+    annotate(folder, tmp_path / "whole.mp4", *given)
+    annotate(folder, tmp_path / "resumed" / "o.mp4", *given, progress=stopping(13))
+    resumed = annotate(folder, tmp_path / "resumed" / "o.mp4", *given, "output.resume=true")
+    assert resumed.resumed_at == 10
+    table = (tmp_path / "resumed" / "o.csv").read_bytes()
+    assert table == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_a_table_alone_goes_on_from_its_last_row(film: Path, tmp_path: Path) -> None:
     for name in ("whole", "resumed"):
         config = quick(f"output.csv={tmp_path / name}.csv", "sample.every=7")

@@ -82,6 +82,11 @@ def test_every_nth_frame_begins_with_the_first() -> None:
     assert looked_at(film(still), "sample.every=1000") == [0]
 
 
+def test_every_nth_frame_is_of_the_whole_film_wherever_a_run_goes_on() -> None:
+    rest = list(film([scene(1)] * 20))[5:]
+    assert looked_at(iter(rest), "sample.every=4") == [5, 8, 12, 16]
+
+
 @pytest.mark.parametrize(
     ("film_rate", "rate", "count"), [(25, 5, 10), (25, 3, 6), (Fraction(30000, 1001), 5, 9)]
 )
