@@ -16,7 +16,7 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from rustvid.config import Config
@@ -215,6 +215,8 @@ def work_of(config: Config, paths: Paths, digest: str | None) -> Work:
         return Work(paths)
     journal = _journal_of(config, paths, digest)
     if not config.output.resume:
+        if not config.output.overwrite:
+            _check_none_left(paths)
         return Work(paths, journal)
     _check_possible(paths)
     before = read_journal(journal.path)
@@ -254,23 +256,33 @@ def _check_possible(paths: Paths) -> None:
 
 
 def _check_none_left(paths: Paths) -> None:
-    """An input that is no file has no journal to keep a run from writing over another's."""
-    for part in map(part_of, paths.all):
-        if part.exists():
-            raise UsageError(
-                f"{part}: is there, of an earlier run perhaps; move it away or add --overwrite"
-            )
+    """A run whose journal is not this one's may have left a part: it has another output besides,
+    or none of the input's, which is no file."""
+    for part in _parts_left(paths):
+        raise UsageError(
+            f"{part}: is there, of an earlier run perhaps; move it away or add --overwrite"
+        )
 
 
 def _check_unknown(paths: Paths) -> None:
-    """A film's part without a journal: nobody knows what it is of."""
-    for path in paths.films:
-        part = part_of(path)
-        if part.exists():
-            raise UsageError(
-                f"{part}: is there, but not the journal {journal_path(paths.all).name} that says "
-                "what it is of; move it away, or start again without --resume"
-            )
+    """A part without a journal: nobody knows what it is of."""
+    for part in _parts_left(paths):
+        raise UsageError(
+            f"{part}: is there, but not the journal {journal_path(paths.all).name} that says "
+            "what it is of; move it away, or start again with --overwrite"
+        )
+
+
+def _parts_left(paths: Paths) -> list[Path]:
+    """Parts that hold something: a table without a row is of a run that was killed at its start."""
+    parts = [part for part in map(part_of, paths.all) if part.exists()]
+    return [part for part in parts if part.suffix.lower() != ".csv" or _has_rows(part)]
+
+
+def _has_rows(table: Path) -> bool:
+    with suppress(OSError), table.open("rb") as file:
+        return len(list(islice(file, 2))) > 1
+    return False  # who writes it will say what is wrong
 
 
 def _rest(paths: Paths, journal: Journal) -> Work:

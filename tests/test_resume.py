@@ -287,6 +287,29 @@ def test_what_was_begun_is_not_overwritten_by_mistake(begun: Path, film: Path) -
     assert names(begun) == ["o.csv", "o.mp4"]
 
 
+@pytest.mark.parametrize("flag", ["output.resume=true", "output.resume=false"])
+@pytest.mark.parametrize(
+    ("shared", "left"), [("output.csv={}/o.csv", "o.part.csv"), ("output.mask={}/m.mkv", "m.part")]
+)
+def test_no_part_of_another_run_is_written_over_by_mistake(
+    shared: str, left: str, flag: str, film: Path, long_film: Path, tmp_path: Path
+) -> None:
+    """Its journal lies beside its first output, this run's beside another one."""
+    given = (f"output.csv={tmp_path}/o.csv", f"output.mask={tmp_path}/m.mkv")
+    annotate(film, tmp_path / "o.mp4", *given, progress=stopping(60))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(UsageError, match=rf"{left}.*: is there, .* --overwrite"):
+        annotate(long_film, tmp_path / "other.mp4", shared.format(tmp_path), flag)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert annotate(film, tmp_path / "o.mp4", *given, "output.resume=true").resumed_at == 50
+
+
+def test_a_table_without_a_row_is_in_nobodys_way(film: Path, tmp_path: Path) -> None:
+    """A run that is killed before its first frame leaves one."""
+    (tmp_path / "o.part.csv").write_text(",".join(COLUMNS) + "\n")
+    assert annotate(film, tmp_path / "o.mp4").frames == FRAMES
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"facts": 1}', "[" * 100_000, "\0"])
 def test_a_damaged_journal_is_told(content: str, begun: Path, film: Path) -> None:
     (begun / "o.part.json").write_text(content)
