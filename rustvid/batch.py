@@ -34,6 +34,7 @@ from rustvid.resume import recounted
 from rustvid.video.encoders import CONTAINERS, check_codec
 from rustvid.video.named import VIDEOS, meant
 from rustvid.video.photos import PHOTOS
+from rustvid.video.sink import part_of
 
 COLUMNS = (
     "input",
@@ -127,20 +128,25 @@ def _counted(files: Sequence[Path]) -> str:
 
 
 def _with_outputs(found: Mapping[Path, Path], folder: Path, config: Config) -> list[Job]:
-    """No two of them have an output, or its table, in common."""
+    """No two of them have an output, its table or a part of either in common."""
     jobs: list[Job] = []
-    taken: set[Path] = set()
+    taken = {(folder / TABLE).with_suffix("")}
     for path, below in found.items():
         output = _suffixed(folder / below, config)
-        if output.with_suffix("") in taken:  # a.mov beside a.mp4, or one name from two folders
+        if taken & _stems(output):  # a.mov beside a.mp4, or one name from two folders
             output = output.with_name(f"{output.stem}-{path.suffix.lstrip('.')}{output.suffix}")
         number, stem = 2, output.stem
-        while output.with_suffix("") in taken:
+        while taken & _stems(output):
             output = output.with_name(f"{stem}-{number}{output.suffix}")
             number += 1
-        taken.add(output.with_suffix(""))
+        taken |= _stems(output)
         jobs.append(Job(path, output))
     return jobs
+
+
+def _stems(output: Path) -> set[Path]:
+    """What the files of a job are called, but for their suffixes: first as parts, then complete."""
+    return {output.with_suffix(""), part_of(output).with_suffix("")}
 
 
 def run_all(

@@ -150,6 +150,25 @@ def test_patterns_files_and_names_that_meet(tmp_path: Path) -> None:
         jobs_of([str(tmp_path / "z*.mp4")], config)
 
 
+def test_no_result_takes_the_name_of_the_table_or_of_anothers_part(tmp_path: Path) -> None:
+    """What a killed run left is a film, too: beside a.ts, a.part.ts."""
+    folder, out = tmp_path / "films", tmp_path / "out"
+    folder.mkdir()
+    counts = {"a.part.ts": 4, "a.ts": 6, "summary.mp4": 5}
+    for name, frames in counts.items():
+        media.clip(folder / name, frames=frames, size=(96, 72))
+    config = wanted(out)
+    summaries = run(config, jobs_of([str(folder)], config))
+    assert [summary.frames for summary in summaries] == list(counts.values())
+    assert [summary.exit_code for summary in summaries] == [0, 0, 0]
+    found = {Path(row["output"]).name: int(row["frames"]) for row in table(out)}
+    assert found == {"a.part.ts": 4, "a-ts.ts": 6, "summary-mp4.mp4": 5}
+    for name, frames in found.items():
+        assert len(media.frame_times(out / name)) == frames
+        rows = (out / name).with_suffix(".csv").read_text(encoding="utf-8")
+        assert rows.count("\n") == frames + 1
+
+
 def test_what_is_hidden_in_a_folder_is_no_input(flight: Path, tmp_path: Path) -> None:
     for name in ("._a.mp4", ".trash/d.mp4"):
         (flight / name).parent.mkdir(exist_ok=True)
