@@ -44,7 +44,7 @@ _TOLERANCE = 2.0  # pixels of 286: an error of the way that halves a mask's weig
 _LOST = 1e6  # squared error of a way that leads nowhere
 _MARGIN = 1.5  # pixels of 286 outside the picture that are still taken for its edge
 _LEAST = 0.01  # weight below which a way is no evidence: an error of five pixels
-_WAITING_BYTES = 256_000_000  # of pictures that wait for the next analysed frame: 20 of 4K
+_WAITING_BYTES = 256_000_000  # of what waits for the next analysed frame: 20 frames of 4K
 
 
 def track(results: Iterable[Refined | Localised], ahead: bool = False) -> Iterator[Refined]:
@@ -94,7 +94,10 @@ class _Step:
 
     @property
     def bytes(self) -> int:
-        return sum(plane.nbytes for plane in self.result.frame.picture.planes)
+        """Of the picture, which the flows of a small film exceed ten times, and of these."""
+        flows = sum(flow.nbytes for flow in (self.back, self.forth) if flow is not None)
+        ways = 2 * self.way.nbytes  # the other one to the analysed frame after: see `meet`
+        return sum(plane.nbytes for plane in self.result.frame.picture.planes) + flows + ways
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,10 +16,11 @@ from fakes import ColourModel, quick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rustvid import memory, pipeline
+from rustvid import memory, pipeline, tracking
 from rustvid.cli import main
 from rustvid.config import Config, apply
 from rustvid.errors import ConfigError, OutOfMemory, RustVidError
+from rustvid.frames import Classified, Frame, Localised, Picture, Refined
 from rustvid.memory import MB, Demand, Limit, limit_of, plan_of, planned
 from rustvid.method import model
 from rustvid.method.models import find
@@ -98,6 +100,21 @@ def test_what_happens_to_be_free_is_told_but_never_refused_and_changes_no_result
     plan, (warning,) = planned(HD, Limit(100 * MB, "free now", False))
     assert (plan.workers, plan.batch) == (0, 4)
     assert "free now" in warning and "the system may swap or end it" in warning
+
+
+def test_frames_that_wait_to_be_tracked_are_planned_with_their_flows() -> None:
+    """Of a small film these are most of it."""
+    still = np.zeros((90, 160), np.uint8)
+    picture = Picture((still,), "gray", 8, 0, 0, "bt601", True)
+    frames = [Frame(n, Fraction(n), Fraction(1), picture, still) for n in range(2)]
+    first = Refined(Localised(Classified(frames[0], 0.9), None), np.zeros((64, 64), np.uint8))
+    tracker = tracking._Tracker(first)
+    tracker.follow(Localised(Classified(frames[1], None), None))
+    assert tracker._bytes == pytest.approx(still.nbytes + memory._CARRIED, rel=0.01)
+    small = replace(HD, picture=still.nbytes, pixels=still.size, every=2)
+    more = plan_of(replace(small, every=12), 0, 1, 1, 64).needed
+    waits = more - plan_of(small, 0, 1, 1, 64).needed
+    assert waits >= 10 * (still.nbytes + memory._CARRIED)
 
 
 def test_the_batch_of_a_network_that_is_loaded_stays() -> None:

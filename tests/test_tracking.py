@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -359,6 +360,23 @@ def test_waiting_frames_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -
     for result in track(frames(), ahead=True):
         assert asked - result.frame.index <= 11 or asked == 59
         assert result.frame.index == 0 or result.mask_from == "tracked"
+
+
+def test_the_bound_holds_for_all_that_waits_not_for_small_pictures_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = wall()[::4, ::4].copy()
+    monkeypatch.setattr(tracking, "_WAITING_BYTES", 20_000_000)
+    given = [refined(0, image, patch()[::4, ::4].copy())]
+    given += [localised(index, image) for index in range(1, 60)]  # 5 MB of pictures
+    given.append(refined(60, image, patch()[::4, ::4].copy()))
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in track(given, ahead=True))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 61 and peak < 30_000_000
 
 
 def test_tracking_flickers_less_than_analysing_every_frame() -> None:
