@@ -86,11 +86,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Limit:
-    """Bytes that there are, and by what; strict: beyond them the run would be killed."""
+    """Bytes that there are, and by what; strict: beyond them the run would be killed.
+
+    within: a wider limit that is strict, where this one is not
+    """
 
     there: int
     why: str
     strict: bool
+    within: Limit | None = None
 
 
 def planned(demand: Demand, limit: Limit | None) -> tuple[Plan, list[str]]:
@@ -105,6 +109,8 @@ def planned(demand: Demand, limit: Limit | None) -> tuple[Plan, list[str]]:
     for smallest in _smaller(demand, limit.strict):
         if smallest.needed <= limit.there:
             break
+    if limit.within and smallest.needed > limit.within.there:
+        return planned(demand, limit.within)  # by it the batch shrinks, or the run is refused
     told = (
         f"memory: about {_mb(wished.needed)} are needed for pictures of {demand.pixels / 1e6:.1f} "
         f"megapixels and {_mb(limit.there)} are available ({limit.why})"
@@ -158,6 +164,8 @@ def compiling(weights: int) -> int:
 def check_compiling(weights: int, limit: Limit | None) -> None:
     """Raise RustVidError where a strict limit does not hold what compiling a network takes."""
     needed = compiling(weights)
+    if limit and limit.within:
+        limit = limit.within
     if limit and limit.strict and limit.there < needed:
         raise RustVidError(
             f"memory: a model's first run compiles its network, which takes about {_mb(needed)} "
@@ -168,16 +176,18 @@ def check_compiling(weights: int, limit: Limit | None) -> None:
 
 def limit_of(asked: int | None) -> Limit | None:
     """The narrowest limit: as asked, of the control group, of addresses, or of what is free."""
-    limits = [Limit(asked, "--max-memory", True)] if asked else []
+    strict = [Limit(asked, "--max-memory", True)] if asked else []
     if group := _control_group():
-        limits.append(Limit(group, "the limit of this container", True))
+        strict.append(Limit(group, "the limit of this container", True))
+    within = min(strict, key=lambda limit: limit.there, default=None)
+    loose: list[Limit] = []
     addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
     if addresses != resource.RLIM_INFINITY:
         there = max(0, addresses - _ADDRESSES)
-        limits.append(Limit(there, "`ulimit -v`, less what libraries reserve", False))
+        loose.append(Limit(there, "`ulimit -v`, less what libraries reserve", False, within))
     if free := _available():
-        limits.append(Limit(free, "free now", False))
-    return min(limits, key=lambda limit: limit.there, default=None)
+        loose.append(Limit(free, "free now", False, within))
+    return min([*strict, *loose], key=lambda limit: limit.there, default=None)
 
 
 def _available() -> int | None:

@@ -117,6 +117,22 @@ def test_frames_that_wait_to_be_tracked_are_planned_with_their_flows() -> None:
     assert waits >= 10 * (still.nbytes + memory._CARRIED)
 
 
+def test_what_is_asked_for_is_kept_to_where_even_less_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is free may be more in a moment; the limit will not be."""
+    monkeypatch.setattr(memory, "_available", lambda: 200 * MB)
+    monkeypatch.setattr(memory, "_control_group", lambda: None)
+    with pytest.raises(RustVidError, match=r"300 MB are available \(--max-memory\)"):
+        planned(HD, limit_of(300 * MB))
+    with pytest.raises(RustVidError, match="compiles its network"):
+        memory.check_compiling(7 * MB, limit_of(300 * MB))
+    asked = plan_of(HD, 0, 4, 1, 64).needed
+    plan, (warning,) = planned(HD, limit_of(asked))
+    assert plan.needed <= asked and plan.batch == 4 and "free now" in warning
+    assert planned(HD, limit_of(asked - 1))[0].batch == 2
+
+
 def test_the_batch_of_a_network_that_is_loaded_stays() -> None:
     fixed = replace(HD, batch_fixed=True)
     least = min(plan_of(fixed, 0, 4, 1, 64).needed, plan_of(HD, 0, 1, 1, 64).needed)
