@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from rustvid.config import Config, apply, as_dict, document, load, seconds
 from rustvid.errors import ConfigError
+from rustvid.method.refine import ITERATIONS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -63,7 +64,9 @@ def test_paper_yaml_is_the_paper_to_the_letter() -> None:
     paper = load(CONFIGS / "paper.yaml", Config())
     assert paper.sample.every == 1
     assert paper.refine.method == "crf"
-    assert paper.refine.iterations in (None, 25)
+    assert paper.refine.iterations is None and ITERATIONS["crf"] == 25
+    variant = apply(paper, "refine.method=advanced")  # "however only for 10 epochs"
+    assert variant.refine.iterations is None and ITERATIONS["advanced"] == 10
     assert paper.refine.size == 572
     assert paper.model.threshold == 0.5
 
