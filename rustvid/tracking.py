@@ -192,7 +192,7 @@ class _Tracker:
                 (self._votes, step.way, forward * np.float32(1 - near)),
                 (onward.votes, onward.way, backward * np.float32(near)),
             ]
-        unknown = (known < _LEAST).astype(np.uint8)
+        unknown = (known == 0).astype(np.uint8)
         return Refined(
             step.result,
             blended(parts, before.working_mask.shape[0]),
@@ -220,13 +220,14 @@ def joined(way: Way, back: Flow | None, forth: Flow | None) -> Way:
 
 
 def trust(way: Way) -> NDArray[np.float32]:
-    """(143, 143) float32 in [0, 1]: how much the way's end says about each pixel."""
+    """(143, 143) float32 in [0, 1]: how much the way's end says about each pixel; 0 where that is
+    no evidence."""
     centres = _PLACES * np.float32(_STRIDE) + np.float32((_STRIDE - 1) / 2)
     x, y = _both(way[..., :2] + centres)
     low, high = -_MARGIN, FLOW_SIZE - 1 + _MARGIN
-    inside = (x >= low) & (x <= high) & (y >= low) & (y <= high)
     weight = np.exp(way[..., 2] * np.float32(-np.log(2) / _TOLERANCE**2))
-    return np.where(inside, weight, 0).astype(np.float32)
+    known = (x >= low) & (x <= high) & (y >= low) & (y <= high) & (weight >= _LEAST)
+    return np.where(known, weight, 0).astype(np.float32)
 
 
 def votes_of(mask: NDArray[np.uint8]) -> Votes:

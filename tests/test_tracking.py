@@ -344,6 +344,16 @@ def test_behind_a_first_frame_whose_refinement_failed_nothing_is_known() -> None
     assert last.unknown_share < 0.01 and overlap(last.working_mask, mask) > 0.98
 
 
+@pytest.mark.parametrize(("error", "marked"), [(24.0, True), (30.0, False)])
+def test_what_is_counted_as_unknown_is_not_marked(error: float, marked: bool) -> None:
+    """A way that is off by more than five pixels is no evidence, for the mask neither."""
+    way = np.full_like(tracking._NOWHERE_ELSE, (0, 0, error))
+    known = tracking.trust(way)
+    votes = tracking.votes_of(np.ones((SIZE, SIZE), np.uint8))
+    assert (known > 0).all() == marked
+    assert tracking.blended([(votes, way, known)], SIZE).any() == marked
+
+
 def test_waiting_frames_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand frames without an analysed one: the oldest go on their way, in order."""
     image = wall()[::4, ::4].copy()
