@@ -83,7 +83,7 @@ class Outputs:
             else None
         )
         for row in work.rows:
-            summary.count(fact_of(row, info.width * info.height))
+            summary.count(fact_of(row))
         stack.push(self._leave)  # after the films are closed, before the table is
         self._video = self._entered(stack, paths.video, self._template, config.output, taps)
         if taps and not self._video:

@@ -187,16 +187,12 @@ def name_all(work: Work) -> None:
         work.journal.remove()
 
 
-def fact_of(row: KeptRow, pixels: int | None = None) -> Fact:
-    """What is counted of a frame whose row was kept.
-
-    pixels: of the picture, where they are known: its share is then as exact as it was
-    """
+def fact_of(row: KeptRow) -> Fact:
+    """What is counted of a frame whose row was kept."""
     share = None if row.percent is None else row.percent / 100
-    if pixels and row.area is not None and share is not None:
-        exact = row.area / pixels
-        share = exact if abs(exact - share) < 1e-6 else share  # of a part of the picture
-    return Fact(float(row.time), row.status, row.analysed, share, row.confidence, row.flags)
+    corroded = bool(row.area)
+    time, confidence = float(row.time), row.confidence
+    return Fact(time, row.status, row.analysed, share, corroded, confidence, row.flags)
 
 
 def work_of(config: Config, paths: Paths, digest: str | None) -> Work:

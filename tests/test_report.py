@@ -25,7 +25,7 @@ from rustvid.live.board import Board
 from rustvid.report.area import area_of, enlarged, measure
 from rustvid.report.caption import caption
 from rustvid.report.csv import COLUMNS, CsvReport, row
-from rustvid.report.summary import Summary, clock
+from rustvid.report.summary import Fact, Summary, clock
 from rustvid.report.tables import rendered
 from rustvid.training import tables
 
@@ -333,6 +333,20 @@ def test_where_nothing_is_corroded_there_is_no_time_of_a_peak() -> None:
     summary = summary_of([result(time=Fraction(8))])
     assert summary.lines()[1] == "corroded area: mean 0.00 %, peak 0.00 %"
     assert summary.as_dict()["peak_time_s"] is None
+
+
+def test_where_no_frame_has_a_confidence_there_is_no_time_of_the_least() -> None:
+    summary = Summary()
+    summary.count(Fact(1.0, "failed", True, None))
+    assert summary.as_dict()["least_confident_time_s"] is None
+
+
+def test_a_pixel_that_rounds_to_nothing_is_corrosion_all_the_same() -> None:
+    summary = Summary()
+    summary.count(Fact(1.0, "ok", True, 0.0, corroded=False))
+    summary.count(Fact(2.0, "ok", True, 0.0, corroded=True))
+    assert summary.lines()[0] == "2 frames, 1 with corrosion (50.0 %)"
+    assert summary.lines()[1].endswith("peak 0.00 % at 00:00:02.000")
 
 
 def test_of_a_run_that_had_nothing_to_do_no_work_is_told() -> None:

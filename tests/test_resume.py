@@ -176,7 +176,7 @@ def test_a_choice_by_the_clock_goes_on_too(film: Path, tmp_path: Path) -> None:
 
 def test_kept_rows_are_counted_with_their_flags(tmp_path: Path) -> None:
     facts = [
-        Fact(0.1 * number, "ok", confidence is not None, number / 1000, confidence, flags)
+        Fact(number, "ok", confidence is not None, number / 1000, number > 0, confidence, flags)
         for number, (confidence, flags) in enumerate(
             [(0.9, ()), (None, ()), (0.25, ("all-rust",)), (0.5, ("shadow", "mask-exceeds-heat"))]
         )
@@ -191,10 +191,10 @@ def test_kept_rows_are_counted_with_their_flags(tmp_path: Path) -> None:
     before, after = Summary(), Summary()
     for fact, row in zip(facts, kept_rows(part), strict=True):
         before.count(fact)
-        after.count(fact_of(row, 1000))
+        after.count(fact_of(row))
     assert after.as_dict() == before.as_dict()
     assert after.flags == {"all-rust": 1, "shadow": 1, "mask-exceeds-heat": 1}
-    assert (after.least_confidence, after.least_confident_time) == (0.25, 0.2)
+    assert (after.least_confidence, after.least_confident_time) == (0.25, 2.0)
 
 
 def test_masks_go_on_too_and_are_the_same_bit_for_bit(film: Path, tmp_path: Path) -> None:
@@ -520,6 +520,23 @@ def test_every_nth_photo_stays_in_step_behind_one_that_is_looked_at_besides(tmp_
     assert resumed.resumed_at == 10
     table = (tmp_path / "resumed" / "o.csv").read_bytes()
     assert table == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_of_photos_alike_the_same_is_the_peak_wherever_a_run_goes_on(tmp_path: Path) -> None:
+    """The area of one of another shape is a share of itself, which its row has rounded."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(20):
+        media.photo(folder / f"{number:02d}.png", (66, 130) if number % 7 == 2 else (130, 66))
+    given = ("source.rate=10", f"output.csv={tmp_path}/o.csv", "output.overwrite=true")
+    config = replace(quick(*given), input=str(folder))
+    whole = run(config, model=ColourModel()).as_dict()
+    run(config, stopping(15), ColourModel())
+    config = replace(config, output=replace(config.output, overwrite=False, resume=True))
+    resumed = run(config, model=ColourModel()).as_dict()
+    assert resumed["resumed_at_frame"] == 15
+    for key in ("peak_area_pct", "peak_time_s", "mean_area_pct", "corroded_frames"):
+        assert resumed[key] == whole[key], key
 
 
 def test_a_table_alone_goes_on_from_its_last_row(film: Path, tmp_path: Path) -> None:

@@ -16,13 +16,15 @@ _SHOWN = 6  # files that are named one by one
 
 @dataclass(frozen=True)
 class Fact:
-    """What is counted of one frame: a Measured without its pictures, so that it can wait."""
+    """What is counted of one frame, no more exact than the table has it: a row that an earlier run
+    wrote counts the same. Without pictures, so that it can wait."""
 
     time: float  # seconds
     status: str
     analysed: bool
     share: float | None  # of the frame that is corroded, in [0, 1]; None: it was not measured
-    confidence: float | None = None  # in [0, 1], as exact as the table has it
+    corroded: bool = False  # by a pixel at least, whatever that rounds to
+    confidence: float | None = None  # in [0, 1]
     flags: tuple[str, ...] = ()
 
     @classmethod
@@ -32,7 +34,8 @@ class Fact:
             time=float(result.frame.time),
             status=result.status,
             analysed=result.analysed,
-            share=float(result.area.share) if result.is_measured else None,
+            share=float(f"{100 * result.area.share:.4f}") / 100 if result.is_measured else None,
+            corroded=result.is_measured and result.area.pixels > 0,
             confidence=float(f"{trust.confidence:.4f}") if trust else None,
             flags=trust.flags if trust else (),
         )
@@ -87,10 +90,10 @@ class Summary:
         if fact.share is None:
             self.unmeasured += 1
             return
-        self.corroded += fact.share > 0
-        self._area_sum += fact.share
-        if fact.share > self.peak_area:
+        if fact.share > self.peak_area or (fact.corroded and not self.corroded):
             self.peak_area, self.peak_time = fact.share, fact.time
+        self.corroded += fact.corroded
+        self._area_sum += fact.share
         self.flags.update(fact.flags)
         least = self.least_confidence
         if fact.confidence is not None and (least is None or fact.confidence < least):
@@ -182,7 +185,9 @@ class Summary:
             "statuses": dict(self.statuses),
             "flags": dict(self.flags),
             "least_confidence": _rounded(self.least_confidence),
-            "least_confident_time_s": round(self.least_confident_time, 6),
+            "least_confident_time_s": (
+                None if self.least_confidence is None else round(self.least_confident_time, 6)
+            ),
             "resumed_at_frame": self.resumed_at,
             "elapsed_s": round(self.elapsed, 3),
             "frames_per_second": round(self.frames_per_second, 2),
