@@ -108,21 +108,6 @@ def render(
     return _side_by_side(picture, canvas) if config.view == "side-by-side" else canvas
 
 
-def output_shape(shape: tuple[int, int], config: RenderConfig, rotation: int) -> tuple[int, int]:
-    """(height, width), as stored, of what `render` returns for pictures of this shape.
-
-    Side by side is twice as wide as the picture is seen; of a picture stored on its side, twice
-    as high. The second half begins on a multiple of 4 pixels, where every chroma subsampling
-    has a sample, so sizes that are none gain up to 3 pixels at the seam.
-    """
-    height, width = shape
-    if config.view != "side-by-side":
-        return height, width
-    if rotation % 2:
-        return _up_to_grid(height) + height, width
-    return height, _up_to_grid(width) + width
-
-
 def outline_width(shape: tuple[int, int]) -> int:
     """Pixels: 1 at 480p, 2 at 1080p, 4 at 4K; from 2 on a soft edge of one pixel is added."""
     return max(1, round(min(shape) / 540))
@@ -233,7 +218,12 @@ def _label_palette(picture: Picture) -> _Palette:
 
 
 def _side_by_side(original: Picture, drawn: Picture) -> Picture:
-    """Original on the left, drawn on the right, as seen; a white line between them."""
+    """Original on the left, drawn on the right, as seen; a white line between them.
+
+    Of a picture stored on its side, one above the other. The second one begins on a multiple of 4
+    pixels, where every chroma subsampling has a sample: sizes that are none gain up to 3 at the
+    seam.
+    """
     axis = 0 if original.rotation % 2 else 1
     first, second = (original, drawn) if original.rotation in (0, 1) else (drawn, original)
     size, across = original.shape[axis], original.shape[1 - axis]
