@@ -72,8 +72,9 @@ def process(
 def run(config: Config, progress: Progress | None = None, model: Network | None = None) -> Summary:
     """Analyse `config.input` and write the outputs that `config.output` names.
 
-    progress: called with every result, in order, before it is written, and with how many there
-        will be (an estimate, or None); it may raise RustVidError to stop the run there
+    progress: called with every result, in order, before it is written (where a run goes on, also
+        with those that are needed again for the masks that follow), and with how many there will
+        be (an estimate, or None); it may raise RustVidError to stop the run there
     model: one that is loaded already, to be shared by runs; None loads `config.model`
     Errors before the first frame are raised. What ends the run later is in `summary.error`
     (see `Summary.raise_for_error`): the parts then hold what was done until there, and a run with
@@ -118,11 +119,10 @@ def _write(
         writer = stack.enter_context(WriteBehind(outputs.write, deep, "rustvid-encode"))
         try:
             for result in line.results():
-                if result.frame.index < work.first:
-                    continue  # is kept, and was only analysed for the masks that follow
                 if progress:
                     progress(result, line.source.info.expected_frames)
-                writer.put(result)
+                if result.frame.index >= work.first:  # else it is kept: only its mask was needed
+                    writer.put(result)
         except SourceCutShort as exc:
             summary.error = exc  # all there was is done: the outputs are complete
         writer.finish()

@@ -162,6 +162,23 @@ def test_tracked_frames_and_the_choice_of_frames_stay_in_step(
         assert facts[key] == expected[key], key
 
 
+def test_a_run_that_goes_on_can_be_stopped_before_it_is_where_it_was(
+    film: Path, tmp_path: Path
+) -> None:
+    """Between the last look and the joint there may be minutes of film to be tracked again."""
+    whole, out = tmp_path / "whole.mp4", tmp_path / "resumed" / "o.mp4"
+    out.parent.mkdir()
+    annotate(film, whole, "sample.every=50")
+    annotate(film, out, "sample.every=50", progress=stopping(45))
+    there = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    resume = ("sample.every=50", "output.resume=true")
+    stopped = annotate(film, out, *resume, progress=stopping(5))
+    assert stopped.exit_code == 143 and stopped.kept
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == there
+    assert annotate(film, out, *resume).resumed_at == stopped.resumed_at > 20
+    assert out.with_suffix(".csv").read_bytes() == whole.with_suffix(".csv").read_bytes()
+
+
 def test_a_choice_by_the_clock_goes_on_too(film: Path, tmp_path: Path) -> None:
     given = ("sample.every=auto",)
     annotate(film, tmp_path / "o.mp4", *given, progress=stopping(50))
