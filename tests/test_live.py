@@ -232,6 +232,15 @@ def test_frames_that_come_in_a_heap_were_taken_one_after_another() -> None:
     assert [moment.utc - 1e9 for moment in late] == pytest.approx([1.0, 1.04, 1.08], abs=0.01)
 
 
+@pytest.mark.parametrize("step", [3600.0, -3600.0])
+def test_a_clock_of_ours_that_is_set_in_the_middle_is_followed(step: float) -> None:
+    """As by NTP, some time after a machine without a battery has started."""
+    line = Timeline(RATE)
+    placed(line, [n / 25 for n in range(50)], [n / 25 for n in range(50)])
+    moment = line.place(Fraction(2), 2.0, 1e9 + 2.0 + step)
+    assert moment.utc - 1e9 == pytest.approx(2.0 + step) and moment.time == 2
+
+
 class Stamped:
     """A packet, as far as `Lag` looks at it: 25 a second, every tenth a key frame."""
 

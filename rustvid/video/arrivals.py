@@ -120,9 +120,10 @@ class Arrivals:
             first = not ear.pictures
             again = first and bool(self._health.read)
             ear.pictures += 1
-            now, stamped = time.monotonic(), ear.opened_as.stamped
+            now, utc = time.monotonic(), time.time()
+            stamped = ear.opened_as.stamped
             stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base or TICK)
-            moment = self._timeline.place(stamp if stamped else Fraction(now), now, time.time())
+            moment = self._timeline.place(stamp if stamped else Fraction(now), now, utc)
             self._health.read += 1
             if stamped or again:  # the time of arrival alone does not tell loss from jitter
                 self._health.lost += max(0, moment.lost - ear.behind)  # what we skipped was sent

@@ -45,7 +45,7 @@ class Timeline:
         self._last_arrival = 0.0
         self._offset: Fraction | None = None  # time − stamp
         self._fresh = True  # no frame yet of this connection
-        self._lead = LeastDelay()  # UTC − time
+        self._lead = LeastDelay()  # monotonic − time
 
     @property
     def step(self) -> Fraction:
@@ -73,7 +73,8 @@ class Timeline:
         time = round(time / TICK) * TICK
         if stamp is not None and (self._offset is None or jumped):
             self._offset = time - stamp
-        moment = Moment(time, self._utc(time, utc, restart=self._fresh or jumped), lost, jumped)
+        taken = self._taken(time, arrival, restart=self._fresh or jumped)
+        moment = Moment(time, taken + (utc - arrival), lost, jumped)
         self._last, self._last_arrival, self._fresh = time, arrival, False
         return moment
 
@@ -103,6 +104,9 @@ class Timeline:
     def _missing(self, gap: Fraction) -> int:
         return round(gap / self.step) - 1 if gap > Fraction(_LOSS) * self.step else 0
 
-    def _utc(self, time: Fraction, now: float, *, restart: bool) -> float:
-        """A frame that waited on its way was taken earlier: as early as the quickest one says."""
-        return float(time) + self._lead.seen(float(time), now, restart=restart)
+    def _taken(self, time: Fraction, arrival: float, *, restart: bool) -> float:
+        """When, by our monotonic clock: the wall clock may be set in the middle (NTP).
+
+        A frame that waited on its way was taken earlier: as early as the quickest one says.
+        """
+        return float(time) + self._lead.seen(float(time), arrival, restart=restart)
