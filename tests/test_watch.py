@@ -492,6 +492,14 @@ def test_the_page_plots_no_area_that_is_not_known() -> None:
     assert board.snapshot().area == pytest.approx(30.0)
 
 
+def test_the_page_goes_on_where_the_clock_is_set_back() -> None:
+    board = Board("gate")
+    picture = result().frame.picture
+    for now in (7200.0, 7201.0, 3601.0, 3602.0):
+        board.written(tracked(0, 0.1, 0.0), picture, now)
+    assert [second for second, _ in board.snapshot(history=True).history] == [3601, 3602]
+
+
 def test_an_event_is_written_told_and_pictured(tmp_path: Path) -> None:
     path, told = tmp_path / "events.jsonl", tmp_path / "told.json"
     copy = tmp_path / "copy.py"

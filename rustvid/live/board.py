@@ -16,6 +16,7 @@ _HOUR = 3600  # seconds of history
 _RECENT = 10.0  # seconds that frames per second and latency are of
 _UNKNOWN = 0.5  # share of a frame of which nothing is known, that says nothing of its area
 _FRESH = 10.0  # seconds since the last frame that are still healthy
+_SET_BACK = 60  # seconds back in time that are no jitter: the clock was set
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Board:
 
     def _note_area(self, second: float, area: float) -> None:
         self._area = area
+        while self._history and self._history[-1][0] > second + _SET_BACK:
+            self._history.pop()  # of a time that has yet to come; what is now would hide in it
         if self._history and self._history[-1][0] >= second:
             last, largest = self._history[-1]
             self._history[-1] = (last, max(largest, area))
