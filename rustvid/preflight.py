@@ -132,7 +132,7 @@ def _live(config: Config) -> int:
     if events.command:
         _check_command(events.command)
     if events.webhook and not (
-        scheme_of(events.webhook) in ("http", "https") and has_host(events.webhook)
+        scheme_of(events.webhook) in ("http", "https") and has_host(expanded(events.webhook))
     ):
         raise UsageError(
             f"events.webhook {events.webhook}: must be an address like https://host/path"

@@ -535,13 +535,19 @@ class Hook:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 hook.posted.append((self.path, self.headers.get("Authorization", ""), body))
                 self.send_response(left.pop(0) if left else 204)
+                self.send_header("Location", f"http://localhost:{hook.port}/elsewhere")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def do_GET(self) -> None:
+                self.headers["Content-Length"] = "0"
+                self.do_POST()
 
             def log_message(self, *arguments: object) -> None:
                 return
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), daemon=True
         )
@@ -565,6 +571,30 @@ def test_a_webhook_is_tried_again_until_it_takes_the_event() -> None:
             until(lambda: courier.delivered == 1, "the delivery")
     assert [body for _, _, body in hook.posted] == ['{"event": 1}'] * 3
     assert {(path, word) for path, word, _ in hook.posted} == {("/event", "Basic bWU6czNjcmV0")}
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_webhook_that_has_moved_is_said_and_shows_nobody_its_password(
+    code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Hook(code) as hook, Courier("hook", webhook(f"http://me:x@{hook.place}/event")) as courier:
+        courier.send("x")
+        until(lambda: courier.lost + courier.delivered > 0, "an answer")
+    assert [path for path, _, _ in hook.posted] == ["/event"], "none was asked without the event"
+    assert courier.delivered == 0 and f"HTTP {code}: it has moved" in caplog.text
+
+
+def test_the_password_of_a_webhook_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = config_for("rtsp://camera/live", "events.webhook=http://me:${HOOK_WORD}@127.0.0.1/x")
+    with pytest.raises(UsageError, match="HOOK_WORD"):
+        preflight(config)
+    monkeypatch.setenv("HOOK_WORD", "s3cret")
+    preflight(config)
+    with Hook() as hook:
+        webhook("http://me:${HOOK_WORD}@" + f"{hook.place}/event")("x", lambda: False)
+    assert [word for _, word, _ in hook.posted] == ["Basic bWU6czNjcmV0"]
 
 
 def test_a_webhook_that_will_never_work_is_said_and_given_up(

@@ -14,9 +14,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rustvid.redact import redacted
+from rustvid.video.address import expanded
 
 _MOST = 100  # events that wait; beyond that the oldest is given up
 _TRIES = 10
@@ -26,6 +28,7 @@ _PROGRAM = 60.0  # seconds that a program has
 _LAST = 2.0  # seconds at the end for what still waits
 _TICK = 0.1
 _AGAIN = (408, 425, 429)  # HTTP: not now; 5xx too
+_MOVED = (301, 302, 303, 307, 308)
 
 
 class NotDelivered(Exception):
@@ -142,24 +145,37 @@ def program(command: str) -> Callable[[str, Callable[[], bool]], None]:
     return deliver
 
 
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: urllib would ask the other place with a GET that has no event in it, and
+    show it our password."""
+
+    def redirect_request(self, *asked: Any) -> None:
+        return None
+
+
 def webhook(url: str) -> Callable[[str, Callable[[], bool]], None]:
-    """Posts each event as JSON; user and password of the address go into a header."""
-    parts = urlsplit(url)
+    """Posts each event as JSON; user and password of the address go into a header.
+
+    Raises UsageError for a ${NAME} in the address that is not set in the environment.
+    """
+    parts = urlsplit(expanded(url))
     headers = {"Content-Type": "application/json", "User-Agent": "rustvid"}
     if parts.username is not None:
         word = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(word.encode()).decode()
     plain = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    opener = urllib.request.build_opener(_StayHere)
 
     def deliver(text: str, stopped: Callable[[], bool]) -> None:
         request = urllib.request.Request(plain, text.encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=_ANSWER):
+            with opener.open(request, timeout=_ANSWER):
                 return
         except urllib.error.HTTPError as exc:
             with exc:
                 again = exc.code >= 500 or exc.code in _AGAIN
-                raise NotDelivered(f"HTTP {exc.code}", again=again) from exc
+                moved = ": it has moved; name its new address" if exc.code in _MOVED else ""
+                raise NotDelivered(f"HTTP {exc.code}{moved}", again=again) from exc
         except (OSError, ValueError, http.client.HTTPException) as exc:
             why = str(exc).strip() or type(exc).__name__
             raise NotDelivered(why, again=True) from exc
