@@ -13,15 +13,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 MASK = "***"
-_USER = re.compile(r"(?<=://)[^\s'\"]*@")
-_QUERY = re.compile(
-    r"([?&][^=&\s'\"]*(?:pass|pwd|token|key|secret|auth|sign|user)[^=&\s'\"]*=)[^&\s'\"#]+", re.I
-)
+_USER = re.compile(r"(?<=://)\S*@")
+_ADDRESS = re.compile(r"(?<=://)[^\s'\"]+")
+_NAMES = "pas|pw|psw|token|key|secret|auth|sign|user|usr"
+# in a query, and as cameras of many a brand have it, in the path: /user=me_password=…_channel=1
+_QUERY = re.compile(rf"((?:^|[/?&;_])[^/=?&;]*(?:{_NAMES})[^=&]*=)([^&#]+)", re.I)
 
 
 def redacted(text: str) -> str:
     """The text with the user and password of every address, and secrets in queries, masked."""
-    return _QUERY.sub(rf"\1{MASK}", _USER.sub(f"{MASK}@", text))
+    return _ADDRESS.sub(_without_secrets, _USER.sub(f"{MASK}@", text))
+
+
+def _without_secrets(address: re.Match[str]) -> str:
+    return _QUERY.sub(rf"\1{MASK}", address[0])
 
 
 def shown(text: str) -> str:
@@ -33,7 +38,8 @@ def shown(text: str) -> str:
 
 def secrets_in(address: str) -> list[str]:
     """The passwords and secrets of an address as they are written in it, and as they are meant."""
-    found = [match.group(0).split("=", 1)[1] for match in _QUERY.finditer(address)]
+    places = _ADDRESS.findall(address)
+    found = [match[2] for place in places for match in _QUERY.finditer(place)]
     user = _USER.search(address)
     if user:
         found.append(user.group(0).removesuffix("@").partition(":")[2])

@@ -143,6 +143,12 @@ def test_a_password_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
         "http://camera/v.cgi?user=s3cret&Pwd=s3cret&size=2",
         "http://camera/v?access_token=s3cret",
         "[Errno 111] Connection refused: 'rtsp://me:s3cret@127.0.0.1:9/x'",
+        "rtsp://me:it's-s3cret@camera/x",
+        'rtsp://me:"s3cret"@camera/x: refused',
+        "rtsp://camera/user=s3cret_password=s3cret_channel=1_stream=0.sdp",
+        "rtsp://camera/user=s3cret&password=s3cret&channel=1&stream=0.sdp?",
+        "http://camera/videostream.cgi?loginuse=admin&loginpas=s3cret",
+        "http://camera/v?usr=s3cret&psw=s3cret&pw=s3cret",
     ],
 )
 def test_no_secret_of_an_address_is_shown(text: str) -> None:
@@ -152,8 +158,12 @@ def test_no_secret_of_an_address_is_shown(text: str) -> None:
 
 
 def test_what_is_no_secret_is_shown() -> None:
-    plain = "rtsp://camera:554/x?size=2 at me@home, 3 % rust: film.mp4"
-    assert redacted(plain) == plain
+    for plain in (
+        "rtsp://camera:554/x?size=2 at me@home, 3 % rust: film.mp4",
+        "wrote data/key=5/user=me/film.mp4: must be key=value",
+        "rtsp://camera/live/channel=1_stream=0.sdp",
+    ):
+        assert redacted(plain) == plain
 
 
 def test_a_secret_is_taken_from_the_command_line_that_the_system_shows() -> None:
