@@ -16,7 +16,7 @@ from rustvid.method.refine import check as check_refinement
 from rustvid.video import (
     LOSSLESS,
     PICTURES,
-    check_folder,
+    check_file,
     check_output,
     open_source,
     photos_in,
@@ -67,14 +67,16 @@ def preflight(config: Config) -> Paths:
     live = is_live(config.input, config.source)
     frames = _live(config) if live else _recorded(config)
     paths, inputs = paths_of(config), [] if live else _inputs(config)
+    stamped = bool(config.output.segment or config.output.clips)  # names that meet no earlier one
+    replacing = config.output.overwrite or stamped
     for path, kinds in ((paths.video, PICTURES), (paths.csv, (".csv",)), (paths.mask, LOSSLESS)):
         if path:
-            check_output(path, config.output.overwrite, inputs, kinds)
+            check_output(path, replacing, inputs, kinds)
     if len({path.resolve() for path in paths.all}) < len(paths.all):
         raise UsageError(f"{paths.all[-1]}: is named for two outputs; give each its own name")
     _check_holds(paths.video, config.output, frames)
     _check_holds(paths.mask, OutputConfig(codec="ffv1"), frames)
-    if not (config.output.segment or config.output.clips):  # whose names meet no earlier one
+    if not stamped:
         check_journal(paths.all, config.output)
     return paths
 
@@ -128,7 +130,7 @@ def _live(config: Config) -> int:
         _check_republish(output)
     events = config.events
     if events.path:
-        check_folder(Path(events.path))
+        check_file(Path(events.path))
     if events.command:
         _check_command(events.command)
     if events.webhook and not (

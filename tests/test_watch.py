@@ -34,7 +34,7 @@ from test_report import result
 
 from rustvid import cli
 from rustvid.cli import main
-from rustvid.config import Config, EventsConfig, OutputConfig
+from rustvid.config import Config, EventsConfig, OutputConfig, apply
 from rustvid.errors import ConfigError, SinkError, SourceError, UsageError
 from rustvid.frames import Measured
 from rustvid.live.board import Board
@@ -426,6 +426,20 @@ def test_what_a_killed_run_left_is_not_overwritten(tmp_path: Path) -> None:
         preflight(config_for("rtsp://camera/live", f"output.path={out}"))
     for way in ("output.segment=10m", "output.overwrite=true"):
         assert preflight(config_for("rtsp://camera/live", f"output.path={out}", way))
+
+
+@pytest.mark.parametrize("way", ["output.segment=10m", "output.clips=true"])
+def test_a_name_with_the_time_meets_no_whole_film_either(way: str, tmp_path: Path) -> None:
+    (tmp_path / "live.mp4").write_bytes(b"of the days before --segment")
+    config = config_for("rtsp://camera/live", f"output.path={tmp_path / 'live.mp4'}")
+    with pytest.raises(UsageError, match="exists"):
+        preflight(config)
+    assert preflight(apply(config, way))
+
+
+def test_events_that_could_not_be_written_are_refused_before_the_first(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder; name a file in it"):
+        preflight(config_for("rtsp://camera/live", f"events.path={tmp_path}"))
 
 
 # --- events

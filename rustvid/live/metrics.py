@@ -17,7 +17,7 @@ _COUNTERS = {
     "dropped": ("frames_dropped", "Frames that came faster than they could be worked on"),
     "lost": ("frames_lost", "Frames that the camera should have sent and that did not come"),
     "damaged": ("packets_damaged", "Packets that could not be decoded"),
-    "reconnects": ("reconnects", "Connections after the first"),
+    "reconnects": ("reconnects", "Calls after the first picture, answered or not"),
     "clips": ("clips", "Clips begun"),
     "recorded": ("frames_recorded", "Frames in clips"),
     "republished": ("packets_republished", "Packets sent on"),
