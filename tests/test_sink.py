@@ -441,6 +441,20 @@ def test_chapters_and_texts_end_with_what_is_left(many_tracks: Path, tmp_path: P
     assert max([*ends, *stood]) < length
 
 
+@pytest.mark.parametrize("end", [None, 1.5])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_film_is_no_longer_than_it_was_for_its_last_text(
+    suffix: str, end: float | None, tmp_path: Path
+) -> None:
+    source = media.clip(tmp_path / "source.mp4", frames=50, rate=Fraction(25), subtitle=True)
+    target = tmp_path / f"out{suffix}"
+    copied(source, target, end=end)
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        assert abs(after.duration / av.time_base - (end or before.duration / av.time_base)) < 0.05
+    texts = media.packets(source, "subtitle")
+    assert media.packets(target, "subtitle") == texts[: len(texts) if end is None else -1]
+
+
 def test_what_no_film_of_ours_holds_is_told(clip: Path, tmp_path: Path) -> None:
     source = remuxed(clip, tmp_path / "fonts.mkv", fonts=True)
     with open_source(str(source), (32, 32), SourceConfig()) as reader:

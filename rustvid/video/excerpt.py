@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import av
+
 
 def cut(packet: Any, stamp: int, start: int, end: int | None) -> int:
     """Cut a text that stands over the start or the end of what is left; returns when it begins."""
@@ -16,6 +18,18 @@ def cut(packet: Any, stamp: int, start: int, end: int | None) -> int:
     if begin != stamp:
         packet.pts = packet.dts = begin
     return begin
+
+
+def nothing_after(packet: Any, stamp: int, target: Any) -> Any:
+    """An empty text of .mp4 for the stream `target`, where this one, which begins at `stamp`, ends.
+
+    As the last of a track it may not be missing: FFmpeg would write one that stands as long as the
+    text before it.
+    """
+    empty = av.Packet(b"\0\0")
+    empty.stream, empty.time_base = target, packet.time_base
+    empty.pts = empty.dts = stamp + (packet.duration or 0)
+    return empty
 
 
 def within(start: Fraction, end: Fraction | None, chapters: list[Any]) -> list[Any]:

@@ -24,7 +24,7 @@ from rustvid.video.accelerators import accelerated
 from rustvid.video.border import border
 from rustvid.video.copies import codec_name, holds, is_adts
 from rustvid.video.encoders import CONTAINERS, ENCODERS, encoder_options, pixel_format
-from rustvid.video.excerpt import cut, within
+from rustvid.video.excerpt import cut, nothing_after, within
 from rustvid.video.planes import video_frame
 from rustvid.video.sink import Sink, Template
 from rustvid.video.streams import fitting_tags
@@ -66,6 +66,7 @@ class VideoSink(Sink):
         self._video: Any = None
         self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
         self._filters: dict[int, Any] = {}  # index of the input's stream → bit stream filter
+        self._texts: dict[int, Any] = {}  # index of the input's stream → what ends its last text
         self._to_encoder = VideoReformatter()
         self._whole = True  # all that was muxed is in the file
         self._durations: dict[int, int] = {}  # of the pictures in the encoder, by their times
@@ -270,6 +271,8 @@ class VideoSink(Sink):
                 packet.pts -= shift
             if packet.dts is not None:
                 packet.dts -= shift
+            if codec_name(packet.stream) == "mov_text":
+                self._texts[packet.stream.index] = nothing_after(packet, stamp - shift, target)
             self._mux_copy(packet, target)
 
     def _mux_copy(self, packet: Any, target: Any) -> None:
@@ -339,7 +342,7 @@ class VideoSink(Sink):
         with border(self.path):
             try:
                 packets = self._last_packets()
-                container.mux(packets)
+                container.mux([*packets, *self._texts.values()])
             finally:
                 container.close()
         if self._whole:  # after an error FFmpeg closes as if all were well
