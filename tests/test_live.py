@@ -580,6 +580,26 @@ def test_a_playlist_that_is_complete_ends_the_run(tmp_path: Path) -> None:
     assert indices == list(range(90)) and source.health.reconnects == 0
 
 
+def test_of_a_camera_in_several_qualities_the_best_is_watched_with_its_own_sound(
+    tmp_path: Path,
+) -> None:
+    qualities = ["#EXTM3U"]
+    for rate, size in ((200_000, (160, 120)), (900_000, (320, 240)), (400_000, (200, 160))):
+        film = media.clip(tmp_path / f"{rate}.ts", frames=30, size=size, audio=1)
+        film.with_suffix(".m3u8").write_text(
+            f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\n{film.name}\n#EXT-X-ENDLIST\n"
+        )
+        qualities += [f"#EXT-X-STREAM-INF:BANDWIDTH={rate}", f"{rate}.m3u8"]
+    with Playlist(tmp_path, complete=True) as web:
+        web.playlist.write_text("\n".join(qualities))
+        with watched(web.url) as source:
+            frames = list(source.frames())
+            assert (source.info.width, source.info.height) == (320, 240)
+            assert len(source.companions) == 1
+    assert [number(frame) for frame in frames] == list(range(30))
+    assert sum(len(frame.companions) for frame in frames) > 20
+
+
 def test_a_playlist_whose_server_goes_is_a_drop(tmp_path: Path) -> None:
     """FFmpeg ends it without an error, as one that is complete; it is connected again, in vain."""
     with Playlist(tmp_path, complete=False) as web, watched(web.url) as source:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.stream import Discard
 
 from rustvid.config import SourceConfig
 from rustvid.redact import redacted
@@ -33,6 +34,7 @@ _RESTARTED = 1.0  # seconds back in time that are no packets out of order, but a
 _UNSTAMPED = ("mpjpeg", "mjpeg")  # FFmpeg makes times up: 25 frames a second
 _ENDED, _SILENT = "the stream ended", "no data in time"
 _COMPLETE = "the playlist is complete"
+_VARIANT = "variant_bitrate"  # of a stream that HLS offers in several qualities
 _MISSING = 2.0  # seconds that may be missing at the end of one that was played to its end
 _NO_PICTURE = "no picture in time, though the rest comes"
 _NEVER = (av.error.ProtocolNotFoundError, av.error.DemuxerNotFoundError)
@@ -149,7 +151,7 @@ class Connection:
     def _read(self, container: Any) -> str:
         """Read to the end; why it ended."""
         video = _video_of(container, self._config)
-        sounds = tuple(container.streams.audio)
+        sounds = _sounds_of(container, video)
         self._listener.opened(
             Opened(
                 video.codec_context.name,
@@ -293,7 +295,7 @@ def _video_of(container: Any, config: SourceConfig) -> Any:
     if not container.streams.video:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise _Unfit(f"it sends no picture ({kinds})")
-    stream = container.streams.video[0]
+    stream = max(container.streams.video, key=lambda one: int(one.metadata.get(_VARIANT, 0)))
     context = stream.codec_context
     if context is None:
         raise _Unfit("its picture cannot be decoded")
@@ -305,3 +307,12 @@ def _video_of(container: Any, config: SourceConfig) -> Any:
         )
     stream.thread_type = "SLICE"  # threads by frame hold a frame back each
     return stream
+
+
+def _sounds_of(container: Any, video: Any) -> tuple[Any, ...]:
+    """The streams of sound that go with these pictures; other qualities are not even fetched."""
+    own = (None, video.metadata.get(_VARIANT))
+    for stream in container.streams:
+        if stream.metadata.get(_VARIANT) not in own:
+            stream.discard = Discard.all
+    return tuple(s for s in container.streams.audio if s.metadata.get(_VARIANT) in own)
