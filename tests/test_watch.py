@@ -476,6 +476,19 @@ def test_what_a_tracked_frame_does_not_know_ends_no_event() -> None:
     assert events.count == 2
 
 
+def test_time_without_a_camera_is_of_no_event() -> None:
+    """Of two frames an hour apart nobody knows that it was so for two seconds."""
+    events = Events("gate", EventsConfig(area=1.0, seconds=2.0), lambda line: None)
+    picture = result().frame.picture
+    for second, share, status in (
+        *((0, 0.2, "ok"), (3600, 0.2, "reconnected"), (3601, 0.2, "ok")),
+        *((3602, 0.2, "ok"), (3603, 0.0, "ok"), (7200, 0.0, "reconnected"), (7201, 0.2, "ok")),
+        *((7202, 0.2, "ok"), (7203, 0.2, "ok"), (7204, 0.2, "ok")),
+    ):
+        events.see(result(share, time=Fraction(second), status=status), picture)
+        assert events.count == (second >= 3602), "it begins once, and one glance ends none"
+
+
 def test_an_event_is_told_once_its_file_is_known() -> None:
     told: list[str] = []
     picture = result().frame.picture

@@ -32,6 +32,11 @@ class Rule:
         self._area, self._seconds = area, seconds
         self._since: float | None = None  # when what would change the state began
 
+    def skip(self, seconds: float) -> None:
+        """So long before the next frame nobody saw anything: it counts for neither."""
+        if self._since is not None:
+            self._since += seconds
+
     def begins(self, time: float, area: float) -> bool:
         """Does an event begin with this frame? area: per cent of the frame, at `time` seconds."""
         if (area > self._area) is self.active:
@@ -60,6 +65,7 @@ class Events:
         self._camera, self._config, self._told = camera, config, told
         self._mark = f"-{mark}" if mark else ""
         self._rule = Rule(config.area, config.seconds)
+        self._last = Fraction(0)  # time of the last frame
         self._path = Path(config.path) if config.path else None
         self._untold: deque[tuple[Fraction, dict[str, Any]]] = deque()
 
@@ -76,6 +82,9 @@ class Events:
 
     def see(self, result: Measured, drawn: Picture) -> None:
         """Look at one result and its annotated picture: does an event begin?"""
+        gone, self._last = result.frame.time - self._last, result.frame.time
+        if result.frame.status == "reconnected":
+            self._rule.skip(float(gone))
         area = 100 * result.area.share
         if area <= self._config.area < area + 100 * result.refined.unknown_share:
             return  # tracked, and what it does not know would decide
