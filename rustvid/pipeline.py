@@ -34,6 +34,7 @@ from rustvid.method.sizes import grid_of
 from rustvid.method.trust import trust
 from rustvid.outputs import Outputs
 from rustvid.preflight import paths_of, preflight
+from rustvid.redact import redacted
 from rustvid.report.area import measure
 from rustvid.report.summary import Summary
 from rustvid.resume import Work, completed, permitted, work_of
@@ -126,7 +127,7 @@ def _write(
         except SourceCutShort as exc:
             summary.error = exc  # all there was is done: the outputs are complete
         writer.finish()
-        summary.warnings += line.source.notes
+        summary.warnings += map(redacted, line.source.notes)
         if line.source.damaged_packets:
             summary.warnings.append(f"{line.source.damaged_packets} damaged places in the input")
         outputs.finish(line.source.rest())

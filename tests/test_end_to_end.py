@@ -12,6 +12,7 @@ import cv2
 import media
 import numpy as np
 import pytest
+from cameras import Silent
 from fakes import ColourModel, quick
 
 import rustvid
@@ -198,3 +199,20 @@ def test_the_default_finds_the_rust_of_real_footage(shared: Path, tmp_path: Path
             painted = truth.to_ndarray() > 0
             seen = cv2.resize(marked.to_ndarray(), painted.shape[::-1]) > 127
             assert iou(seen, painted) > 0.3  # the colour rule reaches 0.32 on the whole film
+
+
+def test_no_warning_holds_the_password_of_an_address(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"x264-params": "tff=1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
+        container.mux(stream.encode())
+    with Silent(path, 1.0) as server:
+        url = server.url.replace("//", "//me:s3cret@")
+        config = replace(quick(f"output.csv={tmp_path / 'out.csv'}"), input=url)
+        summary = run(config, model=ColourModel())
+    (told,) = summary.warnings
+    assert "***@127.0.0.1" in told and "is interlaced" in told
+    assert "s3cret" not in json.dumps(summary.as_dict())
