@@ -219,6 +219,15 @@ def test_a_camera_that_restarts_its_clock_does_not_turn_ours_back() -> None:
     assert sum(moment.lost for moment in moments) == 0
 
 
+def test_a_stamp_that_comes_twice_is_no_other_clock() -> None:
+    times = [n / 25 for n in range(1000)]
+    stamps = [(n - (n % 25 == 24)) / 25 for n in range(1000)]  # once a second
+    moments = placed(Timeline(RATE), stamps, times)
+    assert all(a.time < b.time for a, b in itertools.pairwise(moments))
+    assert float(moments[-2].time) == pytest.approx(times[-2], abs=1e-3)
+    assert sum(moment.lost + moment.jumped for moment in moments) == 0
+
+
 def test_a_jump_of_a_camera_s_clock_far_ahead_is_not_believed() -> None:
     times = [n / 25 for n in range(20)]
     moments = placed(Timeline(RATE), [*times[:10], *[t + 86400 for t in times[10:]]], times)

@@ -93,6 +93,8 @@ class Timeline:
         if stamp is None or self._offset is None:
             return last + self.step, 0, False
         time = stamp + self._offset
+        if last - self.step < time <= last:  # the same stamp twice: it is no other clock
+            return last + self.step / 2, 0, False
         passed = arrival - self._last_arrival
         if time <= last or float(time - last) > passed + _JUMP:
             resumed = self._resumed(arrival)
