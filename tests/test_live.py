@@ -25,7 +25,8 @@ from rustvid.redact import hide_arguments, redacted, secrets_in
 from rustvid.threads import Newest
 from rustvid.video import connection, open_source
 from rustvid.video.address import address_of, is_live
-from rustvid.video.connection import Connection, Lag, Listener
+from rustvid.video.arrivals import Arrivals
+from rustvid.video.connection import Connection, Lag, Listener, Opened
 from rustvid.video.health import NEXT, Health, State
 from rustvid.video.live import LiveSource
 from rustvid.video.planes import rgb_of
@@ -647,6 +648,23 @@ def test_who_wants_all_gets_all() -> None:
         numbers += [number(frame) for frame in itertools.islice(incoming, 30)]
         assert source.health.dropped == 0
     assert all((b - a) % COUNT == 1 for a, b in itertools.pairwise(numbers))
+
+
+def test_sound_that_cannot_be_copied_is_said_after_the_camera_s_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """G.722, as some cameras have it: neither .mkv nor .mov holds it."""
+    with av.open(str(tmp_path / "sound.nut"), "w") as container:
+        stream = container.add_stream("g722", rate=16000, layout="mono")
+        frame = av.AudioFrame(format="s16", layout="mono", samples=320)
+        frame.sample_rate, frame.pts = 16000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    arrivals = Arrivals(Health(), keep_all=False, mark="gate: ")
+    with av.open(str(tmp_path / "sound.nut")) as camera:
+        arrivals.opened(Opened("h264", RATE, Fraction(1), tuple(camera.streams.audio)))
+    assert arrivals.sounds == []
+    assert caplog.messages == ["gate: sound (adpcm_g722) is left out: it cannot be copied"]
 
 
 # --- stopping

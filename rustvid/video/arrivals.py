@@ -46,10 +46,13 @@ class Arrival:
 
 
 class Arrivals:
-    """Frames wait here, a few; the oldest are dropped, or `keep_all` holds the camera up."""
+    """Frames wait here, a few; the oldest are dropped, or `keep_all` holds the camera up.
 
-    def __init__(self, health: Health, *, keep_all: bool) -> None:
-        self._health = health
+    mark: what begins each line of the log about this camera
+    """
+
+    def __init__(self, health: Health, keep_all: bool, mark: str) -> None:
+        self._health, self._mark = health, mark
         self._queue: Newest[Arrival] = Newest(WAITING, keep_all=keep_all, merge=_with_companions)
         self._skipped = 0  # packets that were not even decoded
         self._lock = threading.Lock()
@@ -103,7 +106,7 @@ class Arrivals:
             low, high = _RATES
             self._timeline = Timeline(rate if low <= rate <= high else _USUAL_RATE)
         if self._sounds is None:
-            self._sounds = _Sounds(opened.sounds)
+            self._sounds = _Sounds(opened.sounds, self._mark)
         return self._sounds.matched(opened.sounds)
 
     def sound(self, packet: Any) -> None:
@@ -178,7 +181,7 @@ class _Ear(Listener):
 class _Sounds:
     """Copies of the first connection's streams of sound, and packets that wait for a frame."""
 
-    def __init__(self, streams: tuple[Any, ...]) -> None:
+    def __init__(self, streams: tuple[Any, ...], mark: str) -> None:
         # an output that is never written: it owns what describes the streams
         self._holder, held = max(
             (_held(streams, kind) for kind in _HOLDERS), key=lambda h: len(h[1])
@@ -190,7 +193,7 @@ class _Sounds:
         for stream in streams:
             if all(stream is not other for other, _ in held):
                 logging.getLogger("rustvid.live").warning(
-                    "sound (%s) is left out: it cannot be copied", codec_name(stream)
+                    "%ssound (%s) is left out: it cannot be copied", mark, codec_name(stream)
                 )
 
     def matched(self, streams: tuple[Any, ...]) -> dict[int, Any]:

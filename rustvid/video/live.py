@@ -62,7 +62,7 @@ class LiveSource(Source):
         self._address, self._config = address, config
         self._converter = Converter(image_size)
         self._refit = VideoReformatter()
-        self._arrivals = Arrivals(self.health, keep_all=config.keep_all)
+        self._arrivals = Arrivals(self.health, config.keep_all, config.mark)
         self._pixel_format = ""  # of the first frame
         self._odd: tuple[int, int, str] | None = None  # the last shape that was not the first one's
         self._asked_to_stop = asked_to_stop
