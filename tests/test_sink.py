@@ -551,24 +551,28 @@ def test_a_mirrored_film_is_turned_but_not_mirrored_and_that_is_told(
         assert "mirrored" in " ".join(reader.notes)
 
 
-def test_a_clock_that_begins_before_zero_hides_nothing(tmp_path: Path) -> None:
-    """As of a .ts in which 33 bits run full: .mp4 and .mkv hold no times before zero."""
+@pytest.mark.parametrize("begins", [95443.7 - 1.0, 40_000.0], ids=["33 bits run full", "late"])
+def test_a_clock_that_begins_anywhere_hides_nothing(begins: float, tmp_path: Path) -> None:
+    """As of a recorder's .ts: .mp4 and .mkv hold no times before zero, and would show nothing
+    for as long as it is late."""
     plain = media.clip(tmp_path / "plain.ts", frames=60)
-    wrapping = tmp_path / "wrapping.ts"
+    other = tmp_path / "other.ts"
     with (
         av.open(str(plain)) as reader,
-        av.open(str(wrapping), "w", options={"mpegts_copyts": "1"}) as writer,
+        av.open(str(other), "w", options={"mpegts_copyts": "1"}) as writer,
     ):
         copies = {s.index: writer.add_stream_from_template(s) for s in reader.streams}
         for packet in reader.demux():
             if packet.size:
-                shift = round((95443.7 - 2.4) / packet.time_base)
+                shift = round((begins - 1.4) / packet.time_base)
                 packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                 packet.stream = copies[packet.stream.index]
                 writer.mux(packet)
-    with open_source(str(wrapping), (32, 32), SourceConfig()) as reader:
-        assert reader.info.start < 0
+    with open_source(str(other), (32, 32), SourceConfig()) as reader:
+        assert not 0 <= reader.info.start < 10
+        assert "its clock begins" in " ".join(reader.notes)
     for suffix in (".mp4", ".mkv"):
-        copied(wrapping, tmp_path / f"out{suffix}")
+        copied(other, tmp_path / f"out{suffix}")
         times = media.frame_times(tmp_path / f"out{suffix}")
         assert len(times) == 60 and 0 <= times[0] < 0.1
+        assert media.packets(tmp_path / f"out{suffix}", "audio")

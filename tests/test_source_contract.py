@@ -6,6 +6,7 @@ import itertools
 import os
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import media
@@ -19,6 +20,7 @@ from rustvid.frames import Frame
 from rustvid.video import open_source
 from rustvid.video.planes import canvas, rgb_of, video_frame
 from rustvid.video.source import SourceInfo
+from rustvid.video.times import rate_of
 
 IMAGE_SIZE = (80, 60)
 EVERY_KIND: dict[str, dict[str, Any]] = {
@@ -295,3 +297,20 @@ def test_a_server_that_falls_silent_before_the_start_is_not_waited_for(tmp_path:
     told = pytest.raises(SourceError, match=r"server was silent for 0\.5 s")
     with Silent(film, 0.7) as server, open_source(server.url, IMAGE_SIZE, config) as source, told:
         list(source.frames())
+
+
+@pytest.mark.parametrize(
+    ("told", "rate"),
+    [
+        ((Fraction(30000, 1001), None, None), Fraction(30000, 1001)),
+        ((None, Fraction(25), None), Fraction(25)),
+        ((Fraction(60000), Fraction(60000), Fraction(30)), Fraction(30)),  # a .dv
+        ((Fraction(60000), None, None), Fraction(25)),
+        ((Fraction(960), None, None), Fraction(960)),
+    ],
+)
+def test_a_rate_that_no_camera_has_is_not_believed(
+    told: tuple[Fraction | None, ...], rate: Fraction
+) -> None:
+    names = ("average_rate", "guessed_rate", "base_rate")
+    assert rate_of(SimpleNamespace(**dict(zip(names, told, strict=True)))) == rate

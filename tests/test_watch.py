@@ -239,6 +239,17 @@ def test_old_segments_go_while_a_run_goes_on(tmp_path: Path) -> None:
         running.until(lambda: not old.exists(), "the old one removed")
 
 
+def test_the_summary_names_no_segment_that_was_removed(tmp_path: Path) -> None:
+    out = tmp_path / "live.mp4"
+    config = config_for("", f"output.path={out}", "output.segment=1", "output.keep_size=1")
+    with Camera() as camera, Run(replace(config, input=camera.url)) as running:
+        running.until(lambda: running.count("written") > 100, "four segments")
+    assert running.summary
+    assert {path.name for path in running.summary.outputs} == {
+        path.name for path in tmp_path.iterdir()
+    }
+
+
 def test_sound_is_copied_over_drops(tmp_path: Path) -> None:
     film = media.clip(tmp_path / "film.ts", frames=60, rate=Fraction(30))
     out = tmp_path / "live.mp4"
@@ -760,6 +771,10 @@ def test_the_status_page_shows_the_run(tmp_path: Path) -> None:
                 film = stream.read(20_000)
             assert film.count(b"--rustvidframe") >= 2
             assert get(f"{base}/etc/passwd")[0] == 404
+            for page in ("healthz", "stream.mjpg", ""):  # as monitors ask
+                asked = urllib.request.Request(f"{base}/{page}", method="HEAD")
+                with urllib.request.urlopen(asked, timeout=30) as answer:
+                    assert answer.status == 200 and answer.read() == b""
             assert get(base, Host="evil.example")[0] == 403
         running.until(lambda: get(f"{base}/healthz")[0] == 503, "illness")
     assert b"RustVid" in seen and b"s3cret" not in seen

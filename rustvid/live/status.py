@@ -130,6 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer()
 
+    def do_HEAD(self) -> None:
+        """The same without what it is about, as monitors ask."""
+        self.do_GET()
+
     def log_message(self, format: str, *arguments: Any) -> None:
         """Nothing: the request line may hold the token."""
 
@@ -196,7 +200,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
-            self._pictures()
+            if self.command != "HEAD":
+                self._pictures()
         finally:
             self.of.streams.release()
 
@@ -225,7 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")  # it would carry the token
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 def _health(now: Snapshot) -> dict[str, Any]:

@@ -180,7 +180,8 @@ def _to_all(couriers: list[Courier]) -> Callable[[str], None]:
 
 
 def _note(summary: Summary, line: Line, board: Board) -> None:
-    """Tell the summary how the camera did."""
+    """Tell the summary how the camera did, and what `output.keep` has left of the files."""
+    summary.outputs = [path for path in summary.outputs if path.exists()]
     latencies = board.latencies()
     summary.live = dict(board.snapshot().counts)
     if latencies:

@@ -23,10 +23,11 @@ from rustvid.video.planes import Converter, is_rgb
 from rustvid.video.source import Begin, Source, SourceInfo
 from rustvid.video.streams import is_companion, left_out, odd_place, picture_of, tags_of
 from rustvid.video.telemetry import track_of
-from rustvid.video.times import Seen, clock_time, exact, span_of, time_text, without_leaps
+from rustvid.video.times import Seen, clock_time, exact, rate_of, span_of, time_text, without_leaps
 
 _READ_TRIES = 8  # that may fail in a row until reading is given up
 _PRIMING = 0.5  # seconds before zero that a player is to leave out, and no more
+_LATE = 10.0  # seconds at which a clock may begin; .ts files of FFmpeg's own begin at 1.4
 _TOLERANCE = 1.0  # seconds that a film may end before its headers say
 
 
@@ -163,16 +164,16 @@ class FileSource(Source):
 
     def _describe(self) -> SourceInfo:
         stream, context = self._stream, self._stream.codec_context
-        rate = stream.average_rate or stream.guessed_rate or stream.base_rate or Fraction(25)
+        rate = rate_of(stream)
         return SourceInfo(
             name=redacted(str(self._path)),
             width=context.width,
             height=context.height,
-            rate=Fraction(rate),
+            rate=rate,
             time_base=stream.time_base,
             codec=context.name,
             rgb=is_rgb(context.format),
-            expected_frames=self._expected_frames(Fraction(rate)),
+            expected_frames=self._expected_frames(rate),
             start=self._start(),
             end=exact(self._config.end),
             tags=tags_of(self.container, stream),
@@ -190,10 +191,11 @@ class FileSource(Source):
 
     def _start(self) -> Fraction:
         """Where the result begins: where it is asked for, or where a clock does that begins before
-        zero, as of a .ts whose 33 bits run full in it: no other container holds such times."""
+        zero, as of a .ts whose 33 bits run full in it, or late, as of a recorder's: no other
+        container holds such times, and no player waits for hours."""
         asked = exact(self._config.start)
         first = (self._stream.start_time or 0) * self._stream.time_base
-        if asked is None and first < -_PRIMING:
+        if asked is None and not -_PRIMING <= first <= _LATE:
             self.notes.append(f"its clock begins at {float(first):.3f} s, that of the result at 0")
             return Fraction(first)
         return asked or Fraction(0)
