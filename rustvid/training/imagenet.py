@@ -83,7 +83,7 @@ def _strided(numbers: NDArray[Any], tensor: _Tensor) -> NDArray[Any]:
     """Converted from TensorFlow, most tensors lie transposed: strides say how."""
     flat = numbers[tensor.offset :]
     last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
-    if min(tensor.offset, *tensor.shape, *tensor.strides) < 0 or last >= flat.size:
+    if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0 or last >= flat.size:
         raise ValueError(f"a tensor of shape {tensor.shape} lies beyond its numbers")
     strides = [flat.itemsize * stride for stride in tensor.strides]
     return np.lib.stride_tricks.as_strided(flat, tensor.shape, strides).copy()
