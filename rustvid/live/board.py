@@ -15,7 +15,7 @@ from rustvid.frames import Measured, Picture
 _HOUR = 3600  # seconds of history
 _RECENT = 10.0  # seconds that frames per second and latency are of
 _UNKNOWN = 0.5  # share of a frame of which nothing is known, that says nothing of its area
-_FRESH = 10.0  # seconds since the last frame that are still healthy
+_FRESH = 30.0  # seconds since the last frame that are still healthy: HLS comes ten at a time
 _SET_BACK = 60  # seconds back in time that are no jitter: the clock was set
 
 
