@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +18,14 @@ import media
 import numpy as np
 import pytest
 from cameras import Silent
+from fakes import ColourModel, quick
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
+from rustvid.files import masks_of
 from rustvid.frames import Frame
+from rustvid.pipeline import run
+from rustvid.training.examples import film_examples
 from rustvid.video import open_source
 from rustvid.video.planes import canvas, rgb_of, video_frame
 from rustvid.video.source import SourceInfo
@@ -314,3 +323,52 @@ def test_a_rate_that_no_camera_has_is_not_believed(
 ) -> None:
     names = ("average_rate", "guessed_rate", "base_rate")
     assert rate_of(SimpleNamespace(**dict(zip(names, told, strict=True)))) == rate
+
+
+@contextmanager
+def collected() -> Iterator[Counter[str]]:
+    """What only the garbage collector could free of what is made meanwhile, by type."""
+    found: Counter[str] = Counter()
+    gc.collect()
+    gc.disable()
+    try:
+        yield found
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        found.update(type(thing).__name__ for thing in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
+@pytest.mark.parametrize("turned", [0, 90])
+def test_no_picture_waits_for_the_garbage_collector(turned: int, tmp_path: Path) -> None:
+    """It comes when there are many small things, however large they are: a long film would fill
+    the memory long before."""
+    path = media.clip(tmp_path / "film.mp4", frames=40, rotation=turned)
+    with collected() as found, open_source(str(path), IMAGE_SIZE, SourceConfig()) as source:
+        for frame in source.frames():
+            assert frame.image.any()
+        del frame
+    assert found["VideoFrame"] <= 2  # the first one, of which is asked how it is turned
+    assert found["ndarray"] == 0
+
+
+@pytest.mark.parametrize("view", ["overlay", "side-by-side"])
+def test_no_picture_of_a_whole_run_does_either(view: str, clip: Path, tmp_path: Path) -> None:
+    config = quick(f"output.path={tmp_path / 'out.mp4'}", f"render.view={view}", "sample.every=3")
+    with collected() as found:
+        run(replace(config, input=str(clip)), model=ColourModel()).raise_for_error()
+    assert found["VideoFrame"] <= 4  # the run opens the film more than once
+    assert found["Measured"] == found["Picture"] == 0
+
+
+def test_no_picture_with_a_true_mask_does_either(tmp_path: Path) -> None:
+    film = media.clip(tmp_path / "film.mp4", frames=40, rotation=90)
+    media.clip(masks_of(film), frames=40, codec="ffv1", pix_fmt="gray")
+    with collected() as found:
+        for example in film_examples(film):
+            assert example.seen((32, 32)).any()
+        del example
+    assert found["VideoFrame"] <= 2

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from itertools import groupby
 
 from rustvid import __version__
+from rustvid.report import chart
 from rustvid.report.findings import Finding
 from rustvid.report.readings import Reading
 from rustvid.report.summary import clock
-
-_WIDTH, _HEIGHT, _LEFT, _BELOW = 1000, 220, 46, 24  # of the chart, in its own units
-_BINS = 500  # of the film's length, at most
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1d2733; --soft: #5d6b7a; --rust: #b5431e; --line: #d9dfe5; }
@@ -63,7 +58,7 @@ def document(
             "surface: look at the pictures before you quote one.</p>",
             _figures(readings, found),
             "<h2>Corroded area over time</h2>",
-            _chart(readings),
+            chart.svg(readings) or "<p>No frame has an area.</p>",
             *_cards(found, pictures),
             *_table(found),
             f'<p class="soft">Made by RustVid {escape(__version__)}.</p>',
@@ -88,62 +83,6 @@ def _figures(readings: Sequence[Reading], found: Sequence[Finding]) -> str:
         told["frames without an area"] = f"{len(readings) - len(areas)}"
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in told.items())
     return f"<dl>{cells}</dl>"
-
-
-def _chart(readings: Sequence[Reading]) -> str:
-    """Of each stretch of time the mean area, dark, and the largest, light."""
-    areas = [(r.time, r.percent) for r in readings if r.percent is not None]
-    if not areas:
-        return "<p>No frame has an area.</p>"
-    first, last = areas[0][0], areas[-1][0]
-    length = max(last - first, 1e-3)
-    top = _nice(max(area for _, area in areas))
-    bins = min(_BINS, len(areas))
-    width = _WIDTH - _LEFT
-
-    def x(time: float) -> float:
-        return _LEFT + width * (time - first) / length
-
-    def y(area: float) -> float:
-        return _HEIGHT * (1 - area / top) + 6
-
-    drawn = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + _BELOW + 6}" role="img" '
-        'shape-rendering="crispEdges">'
-    ]
-    for line in range(5):
-        area = top * line / 4
-        drawn.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y(area):.1f}" y2="{y(area):.1f}" '
-            f'stroke="#d9dfe5"/><text x="{_LEFT - 6}" y="{y(area) + 4:.1f}" '
-            f'text-anchor="end">{area:g} %</text>'
-        )
-    for _, some in groupby(areas, key=lambda pair: int((pair[0] - first) / length * bins)):
-        chosen = list(some)
-        values = [area for _, area in chosen]
-        left = x(chosen[0][0])
-        for value, colour in ((max(values), "#e8b49f"), (sum(values) / len(values), "#b5431e")):
-            if value:
-                drawn.append(
-                    f'<rect x="{left:.1f}" y="{y(value):.1f}" width="{width / bins + 0.5:.2f}" '
-                    f'height="{y(0) - y(value):.1f}" fill="{colour}"/>'
-                )
-    step = next((s for s in _STEPS if length / s <= 8), _STEPS[-1])
-    for number in range(math.ceil(first / step), math.floor(last / step) + 1):
-        place = x(number * step)
-        anchor = "end" if place > _WIDTH - 30 else "middle"
-        drawn.append(
-            f'<text x="{place:.1f}" y="{_HEIGHT + _BELOW}" text-anchor="{anchor}">'
-            f"{clock(number * step)[:-4]}</text>"
-        )
-    return "".join([*drawn, "</svg>"])
-
-
-def _nice(value: float) -> float:
-    """A round number at or above: 1, 2 or 4 times a power of ten; 100 at most."""
-    power = 10.0 ** math.floor(math.log10(max(value, 0.01)))
-    found = next(n * power for n in (1, 2, 4, 8, 10) if n * power >= value)
-    return min(found, 100.0)
 
 
 def _cards(found: Sequence[Finding], pictures: Mapping[Finding, bytes]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from rustvid.training import data
 from rustvid.training.data import Image
 from rustvid.video.named import is_hidden
 from rustvid.video.photos import PHOTOS
-from rustvid.video.planes import Converter, placed
+from rustvid.video.planes import Converter, Placing
 from rustvid.video.streams import picture_of
 
 Bools = NDArray[np.bool_]
@@ -38,7 +38,7 @@ class Example:
     """A picture (h, w, 3) uint8 RGB with its true mask, of any size with the same aspect.
 
     group: pictures of one group are no independent draws: the frames of one second of a film
-    frame: of a film, as it was decoded
+    frame: of a film, as it was decoded; placing: of that film
     """
 
     name: str
@@ -46,13 +46,14 @@ class Example:
     mask: Bools
     group: str
     frame: av.VideoFrame | None = None
+    placing: Placing | None = None
 
     def seen(self, size: tuple[int, int]) -> Image:
         """At the (width, height) of a network: of a film's frame the very pixels that it sees in a
         run, where FFmpeg scales; a network's answer on a small film hangs on how."""
         if self.frame is None:
             return np.asarray(cv2.resize(self.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-        return _scaled(self.frame, size)
+        return _scaled(self.frame, size, self.placing)
 
 
 def half_of(name: str) -> str:
@@ -228,6 +229,7 @@ def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
     without such a file there is no rust."""
     truth = masks_of(path)
     masks: Iterator[av.VideoFrame] = _frames(truth) if truth.exists() else iter(())
+    placing, placing_masks = Placing(), Placing()
     for index, frame in enumerate(_frames(path)):
         found = next(masks, None)
         if index % every:
@@ -235,34 +237,35 @@ def film_examples(path: Path, every: int = 1) -> Iterator[Example]:
         if truth.exists() and found is None:
             raise UsageError(f"{truth}: ends before frame {index} of {path.name}")
         stored = (frame.width, frame.height)
-        image = _scaled(frame, stored[::-1] if _turns(frame) % 2 else stored)
-        mask = np.zeros(image.shape[:2], bool) if found is None else _mask(found, frame)
+        turns = placing.of(frame).turns
+        image = _scaled(frame, stored[::-1] if turns % 2 else stored, placing)
+        if found is None:
+            mask = np.zeros(image.shape[:2], bool)
+        else:
+            mask = _mask(found, placing_masks.of(found).turns, stored, turns)
         _check_shape(truth, mask, "film", image)
         second = f"{path.stem}/{int(frame.time or 0)} s"
-        yield Example(f"{path.stem}/{index}", image, mask, second, frame)
+        yield Example(f"{path.stem}/{index}", image, mask, second, frame, placing)
     if next(masks, None) is not None:
         raise UsageError(f"{truth}: has more frames than {path.name}; it is of another film")
 
 
-def _scaled(frame: av.VideoFrame, size: tuple[int, int]) -> Image:
+def _scaled(frame: av.VideoFrame, size: tuple[int, int], placing: Placing | None) -> Image:
     """Upright, at (width, height), by the pipeline's own conversion."""
-    converter = Converter(size)
+    converter = Converter(size, placing)
     return converter.image(frame, converter.picture(frame, Fraction(1)))
 
 
-def _mask(found: av.VideoFrame, frame: av.VideoFrame) -> Bools:
+def _mask(found: av.VideoFrame, own: int, stored: tuple[int, int], turns: int) -> Bools:
     """A frame of the masks upright: turned by its own film's tag; without one, where it lies as
-    the film is stored, as the film is. A mask drawn on stored frames seldom gets a tag."""
+    the film is stored, as the film is. A mask drawn on stored frames seldom gets a tag.
+
+    own, turns: quarter turns of the masks and of the film; stored: (width, height) of the film
+    """
     mask = np.asarray(found.to_ndarray(format="gray") > 127)
-    turns = _turns(found)
-    if not turns and _alike((found.height, found.width), (frame.height, frame.width)):
-        turns = _turns(frame)
-    return np.ascontiguousarray(np.rot90(mask, turns))
-
-
-def _turns(frame: av.VideoFrame) -> int:
-    """Quarter turns counter-clockwise that make it upright."""
-    return placed(frame).turns
+    if not own and _alike((found.height, found.width), stored[::-1]):
+        own = turns
+    return np.ascontiguousarray(np.rot90(mask, own))
 
 
 def _frames(path: Path) -> Iterator[av.VideoFrame]:

@@ -51,9 +51,9 @@ class FileSource(Source):
         self._resizer = VideoReformatter()
         self._looks: tuple[int, int, str] | None = None  # size and pixel format of the first frame
         self._bytes = size_of(path)
-        self._track = track_of(path, place.located)
         self.container: Any
         self.container, self.notes = best_opened(path, protocols, config)
+        self._track = track_of(path, self.container, place.located)
         try:
             self._stream = picture_of(self.container, path, config.max_pixels)
             self.info = self._describe()

@@ -44,8 +44,24 @@ class Placed(NamedTuple):
     exact: bool
 
 
+class Placing:
+    """How the frames of one film are to be shown, asked of the first one that is turned so.
+
+    PyAV's side data and its frame hold each other, and with them the picture, until Python looks
+    for such pairs: that may be after gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Placed] = {}
+
+    def of(self, frame: av.VideoFrame) -> Placed:
+        if frame.rotation not in self._known:
+            self._known[frame.rotation] = placed(frame)
+        return self._known[frame.rotation]
+
+
 def placed(frame: av.VideoFrame) -> Placed:
-    """How a frame's tags have it shown."""
+    """How a frame's tags have it shown; for more than one frame see `Placing`."""
     told: Any = frame.side_data
     matrix = told.get(SideData.DISPLAYMATRIX)
     if matrix is None:
@@ -60,19 +76,21 @@ def placed(frame: av.VideoFrame) -> Placed:
 class Converter:
     """Turns decoded frames into pictures and into the images that the network sees.
 
-    image_size: (width, height) of the images. Keeps its scaling contexts: use one per stream.
+    image_size: (width, height) of the images; placing: of the film, where it is known already.
+    Keeps its scaling contexts: use one per stream.
     Pictures are made in the reader's thread, images wherever they are first looked at.
     """
 
-    def __init__(self, image_size: tuple[int, int]) -> None:
+    def __init__(self, image_size: tuple[int, int], placing: Placing | None = None) -> None:
         self._image_size = image_size
+        self._placing = placing or Placing()
         self._to_planar = VideoReformatter()
         self._to_image = VideoReformatter()
         self._one_at_a_time = Lock()
 
     def picture(self, frame: av.VideoFrame, pixel_aspect: Fraction) -> Picture:
         """The frame's planes, converted to planar YUV only if they are something else."""
-        rotation = placed(frame).turns
+        rotation = self._placing.of(frame).turns
         full_range = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
         wanted = planar_format(frame.format)
         if wanted != frame.format.name:

@@ -14,7 +14,7 @@ from rustvid.frames import Frame
 from rustvid.video.film import FileSource
 
 _QUALITY = 80  # of a JPEG, in per cent
-_BEFORE = 1e-6  # seconds: times of a table are rounded to them
+_BEFORE = 1e-3  # seconds: .mkv rounds its times to them
 
 
 def stills(film: Path, times: Sequence[float], longest: int) -> Iterator[bytes | None]:

@@ -75,17 +75,20 @@ class Track:
         return next((knot.position for knot in near), NOWHERE)
 
 
-def track_of(path: Path | str, located: bool = False) -> Track | None:
+def track_of(path: Path | str, container: Any, located: bool = False) -> Track | None:
     """The track of a film: of the .SRT beside it, else of the text in it; None if there is none.
 
-    located: it is part of a film that has one, so then it is a track without a position
+    container: PyAV's, of the film; located: it is part of a film that has positions, so without
+        any of its own it has a track that knows none
     """
     none = Track(()) if located else None
     if not isinstance(path, Path):
         return none  # an address: nothing lies beside it, and to look through it takes its length
+    # the index of an .mp4 or .mov leads to its text past the rest; others are read to their end
+    texts = "mov" in container.format.name and bool(container.streams.subtitles)
     with suppress(OSError):
         beside = beside_of(path)
-        return _read(path, beside, *(_state(p) for p in (path, beside) if p)) or none
+        return _read(path, beside, texts, *(_state(p) for p in (path, beside) if p)) or none
     return none
 
 
@@ -100,14 +103,16 @@ def _state(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-@lru_cache(maxsize=64)  # a run opens its film several times
-def _read(path: Path, beside: Path | None, *states: tuple[int, int]) -> Track | None:
+@lru_cache(maxsize=8)  # a run opens its film several times
+def _read(path: Path, beside: Path | None, texts: bool, *states: tuple[int, int]) -> Track | None:
     fixes: list[Fix] = []
     if beside:
         with beside.open("rb") as file:
             text = file.read(_LARGEST).decode("utf-8-sig", "replace")
         fixes = fixes_of(text)
-    return Track(found) if (found := fixes or _embedded(path)) else None
+    if not fixes and texts:
+        fixes = _embedded(path)
+    return Track(fixes) if fixes else None
 
 
 def fixes_of(text: str) -> list[Fix]:
@@ -144,10 +149,9 @@ def position_of(text: str) -> Position | None:
 
 
 def _embedded(path: Path) -> list[Fix]:
-    """Positions in a stream of text of an .mp4 or .mov, whose index leads to it past the rest."""
+    """Positions in a stream of text of a film."""
     with suppress(SourceError, av.error.FFmpegError), opened(path) as container:
-        streams = container.streams.subtitles if "mov" in container.format.name else ()
-        for chosen in streams:
+        for chosen in container.streams.subtitles:
             for stream in container.streams:
                 stream.discard = Discard.default if stream is chosen else Discard.all
             fixes = list(_of_stream(container, chosen))
