@@ -17,6 +17,7 @@ import av
 import media
 import pytest
 from cameras import COUNT, Camera, Playlist, Stills
+from garbage import collected
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceError, UsageError
@@ -392,6 +393,14 @@ def test_a_camera_that_is_killed_again_and_again_is_taken_up_again(
     assert "connecting" in said and "playing" in said and "waiting: the stream ended" in said
     until(lambda: not any("rustvid" in t.name for t in threading.enumerate()), "all threads gone")
     until(lambda: sockets() <= before, "all sockets gone")
+
+
+def test_no_picture_of_a_camera_waits_for_the_garbage_collector() -> None:
+    with Camera() as camera, collected() as found, watched(camera.url) as source:
+        for frame in itertools.islice(source.frames(), 60):
+            assert frame.image.any()
+        del frame
+    assert found["VideoFrame"] <= 4
 
 
 def test_a_camera_that_is_not_there_yet_is_waited_for() -> None:

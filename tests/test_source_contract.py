@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +15,7 @@ import numpy as np
 import pytest
 from cameras import Silent
 from fakes import ColourModel, quick
+from garbage import collected
 
 from rustvid.config import SourceConfig
 from rustvid.errors import SourceCutShort, SourceError
@@ -323,23 +320,6 @@ def test_a_rate_that_no_camera_has_is_not_believed(
 ) -> None:
     names = ("average_rate", "guessed_rate", "base_rate")
     assert rate_of(SimpleNamespace(**dict(zip(names, told, strict=True)))) == rate
-
-
-@contextmanager
-def collected() -> Iterator[Counter[str]]:
-    """What only the garbage collector could free of what is made meanwhile, by type."""
-    found: Counter[str] = Counter()
-    gc.collect()
-    gc.disable()
-    try:
-        yield found
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        found.update(type(thing).__name__ for thing in gc.garbage)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
 
 
 @pytest.mark.parametrize("turned", [0, 90])
