@@ -141,6 +141,14 @@ def test_a_beginning_at_any_picture_around_a_cut_in_an_open_group(
         assert np.array_equal(joined[0].image, wanted.image)
 
 
+def test_a_later_clock_of_a_later_file_says_nothing(tmp_path: Path) -> None:
+    first = media.clip(tmp_path / "a.ts", audio=0)
+    second = media.delayed(first, tmp_path / "b.ts", Fraction(90))
+    frames = read([first, second])
+    assert len(frames) == 2 * 30
+    assert frames[-1].time - frames[0].time < 2
+
+
 def test_the_expected_number_of_frames_is_that_of_all_files(tmp_path: Path) -> None:
     _, parts = cut_film(tmp_path, "ntsc.mp4")
     with open_source(str(parts[0]), (80, 60), joining(parts)) as source:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import media
 import numpy as np
 import pytest
@@ -204,6 +205,22 @@ def test_a_film_that_begins_late_is_not_called_cut_short(suffix: str, tmp_path: 
     assert len(frames) == info.expected_frames == 60 and frames[0].time >= Fraction(3, 2)
     info, frames = read(late, end=2.5)
     assert info.expected_frames is not None and abs(info.expected_frames - len(frames)) <= 1
+
+
+def test_where_the_sound_begins_first_the_clock_is_not_late(tmp_path: Path) -> None:
+    """The sound before the first picture would be left out."""
+    clip, path = media.clip(tmp_path / "clip.mp4", frames=15 * 30), tmp_path / "film.mp4"
+    with av.open(str(clip)) as source, av.open(str(path), "w") as film:
+        copies = {s.index: film.add_stream_from_template(s) for s in source.streams}
+        for packet in source.demux():
+            late = packet.pts is not None and packet.pts * packet.time_base >= 12
+            if packet.size and (late or packet.stream.type == "audio"):
+                packet.stream = copies[packet.stream.index]
+                film.mux(packet)
+    info, frames = read(path)
+    assert info.start == 0 and frames[0].time >= 12
+    info, frames = read(media.delayed(clip, tmp_path / "late.mp4", Fraction(12)))
+    assert info.start == frames[0].time == 12
 
 
 def test_a_cut_file_loses_no_frame_before_the_cut(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ class FileSource(Source):
         elif self._place.before:
             base = self.info.time_base
             self._place.prime(self._stream.codec_context, self._stream.index, base)
-        elif start > self._place.shift:
+        elif self._config.start and start > self._place.shift:
             with answered(self._path, self._config.read_timeout):
                 self._place.seek(self.container, self._stream, start)
         for decoded, status in without_leaps(self._decoded(), 1 / self.info.time_base):
@@ -119,7 +119,7 @@ class FileSource(Source):
 
     def companion_packets(self) -> Iterator[Any]:
         """The companions' packets alone, instead of the frames."""
-        if self.info.start > self._place.shift:
+        if self._config.start and self.info.start > self._place.shift:
             self.container.seek(self._ticks(self.info.start))
         for packet in self._packets() if self.companions else ():
             if self._is_copied(packet):
@@ -192,10 +192,12 @@ class FileSource(Source):
     def _start(self) -> Fraction:
         """Where the result begins: where it is asked for, or where a clock does that begins before
         zero, as of a .ts whose 33 bits run full in it, or late, as of a recorder's: no other
-        container holds such times, and no player waits for hours."""
+        container holds such times, and no player waits for hours. Pictures later than their sound
+        are no late clock; of a file after another its own says nothing."""
         asked = exact(self._config.start)
         first = (self._stream.start_time or 0) * self._stream.time_base
-        if asked is None and not -_PRIMING <= first <= _LATE:
+        whole = min(first, Fraction(self.container.start_time or 0, av.time_base))
+        if asked is None and self._place.begin is None and (first < -_PRIMING or whole > _LATE):
             self.notes.append(f"its clock begins at {float(first):.3f} s, that of the result at 0")
             return Fraction(first)
         return asked or Fraction(0)
