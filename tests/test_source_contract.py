@@ -223,6 +223,14 @@ def test_where_the_sound_begins_first_the_clock_is_not_late(tmp_path: Path) -> N
     assert info.start == frames[0].time == 12
 
 
+def test_an_avi_is_sought_at_its_very_beginning(tmp_path: Path) -> None:
+    """FFmpeg refuses times below 0 there."""
+    clip = media.clip(tmp_path / "clip.avi", frames=20)
+    _, frames = read(clip)
+    _, some = read(clip, start=float(frames[0].time) - 0.001)
+    assert [frame.index for frame in some] == [frame.index for frame in frames]
+
+
 def test_a_cut_file_loses_no_frame_before_the_cut(tmp_path: Path) -> None:
     whole = media.clip(tmp_path / "long.mkv", frames=150)
     numbers = []

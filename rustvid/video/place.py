@@ -60,8 +60,9 @@ class Place:
         In .ts files FFmpeg finds any packet: then what follows it shows nothing until the next key
         frame, and the one before is looked for further back.
         """
+        lowest = min(0, (stream.start_time or 0) * stream.time_base)  # .avi refuses times below it
         for back in _FURTHER_BACK:
-            place = int((time - self.shift - back) * av.time_base)
+            place = int(max(time - self.shift - back, lowest) * av.time_base)
             container.seek(place)
             packets = (p for p in container.demux(stream) if p.is_keyframe)
             key = next((p.pts * p.time_base for p in packets if p.pts is not None), None)

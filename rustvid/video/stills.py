@@ -20,9 +20,8 @@ _BEFORE = 1e-3  # seconds: .mkv rounds its times to them
 def stills(film: Path, times: Sequence[float], longest: int) -> Iterator[bytes | None]:
     """For each time, in seconds since the first picture, that picture upright, its longest side
     at most so many pixels; None where there is none. Raises SourceError where it is no film."""
-    first = _frame(film, (2, 2), None)
-    if first is None:
-        raise SourceError(f"{film}: no frame could be decoded; the file is damaged")
+    with FileSource(film, (2, 2), SourceConfig()) as source:
+        first = next(source.frames())  # without one it raises
     height, width = first.picture.upright_shape
     aspect = float(first.picture.pixel_aspect)
     wide = width * (1 / aspect if first.picture.rotation % 2 else aspect)
@@ -33,9 +32,9 @@ def stills(film: Path, times: Sequence[float], longest: int) -> Iterator[bytes |
         yield None if frame is None else _jpeg(frame)
 
 
-def _frame(film: Path, size: tuple[int, int], time: float | None) -> Frame | None:
-    """The first one at or after a time of the film, or its very first."""
-    start = None if time is None else max(0.0, time - _BEFORE)
+def _frame(film: Path, size: tuple[int, int], time: float) -> Frame | None:
+    """The first one at or after a time of the film."""
+    start = max(0.0, time - _BEFORE)
     with suppress(SourceError), FileSource(film, size, SourceConfig(start=start)) as source:
         return next(source.frames(), None)
     return None
