@@ -36,7 +36,7 @@ def write(done: Path, out: Path, pictures: int = PICTURES, *, overwrite: bool = 
     shown = _pictured(film, rows, found, pictures) if film else {}
     text = html.document((film or table).name, rows, found, shown)
     with replacing(out) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="replace")  # a name need be no UTF-8
     without = "" if film else f"; no film beside {table.name}, so no pictures"
     return f"{len(found)} stretches with corrosion, {len(shown)} pictures{without}"
 

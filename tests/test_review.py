@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from fakes import ColourModel, quick
 
+from rustvid import review
 from rustvid.cli import main
 from rustvid.errors import SourceError
 from rustvid.frames import Position
@@ -116,6 +118,21 @@ def test_the_chart_is_as_high_as_the_area_and_as_wide_as_the_film() -> None:
     assert places == sorted(places)
     assert places[0] < 60
     assert places[-1] <= 1000
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 7, 10, 49, 500, 501])
+def test_the_last_frame_of_the_chart_is_seen_as_each_of_a_few_is(number: int) -> None:
+    rows = [reading(n / 25, 1.0 if n < number - 1 else 4.0) for n in range(number)]
+    bars = re.findall(r'<rect x="([\d.]+)"[^>]*height="([\d.]+)"', html.document("", rows, [], {}))
+    assert max(float(x) for x, _ in bars) < 999
+    heights = {x: float(height) for x, height in bars}
+    assert len(heights) == min(number, 500)
+    assert number > 500 or list(heights.values())[-1] == max(heights.values())
+
+
+def test_the_chart_of_days_has_times_that_can_be_read() -> None:
+    rows = [reading(hour * 3600, 1.0) for hour in range(24 * 30)]
+    assert html.document("camera", rows, [], {}).count(":00:00</text>") <= 9
 
 
 @pytest.mark.parametrize(("value", "top"), [(0.0, 0.01), (0.3, 0.4), (4.1, 8), (60, 80), (99, 100)])
@@ -227,3 +244,22 @@ def test_what_cannot_be_reported_is_told_in_a_line(
     assert main(["report", str(other), "--out", str(page)]) == 0
     assert main(["report", str(other), "--out", str(page)]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_a_film_that_is_gone_is_not_called_damaged(tmp_path: Path, capsys: Told) -> None:
+    (tmp_path / "film.csv").write_text(",".join(COLUMNS) + "\n0,0.0,ok,1,,1,2.0,1,1,0,0.5,\n")
+    assert main(["report", str(tmp_path / "film.mp4"), "--out", str(tmp_path / "page.html")])
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_a_film_s_name_need_be_no_utf_8(tmp_path: Path) -> None:
+    table = tmp_path / os.fsdecode(b"\xff.csv")
+    table.write_text(",".join(COLUMNS) + "\n0,0.0,ok,1,,1,2.0,1,1,0,0.5,\n")
+    review.write(table, tmp_path / "page.html")
+    assert "Corrosion: ?.csv" in (tmp_path / "page.html").read_text()
+
+
+def test_an_avi_has_pictures_too(rusty: Path, tmp_path: Path) -> None:
+    done, page = annotated(rusty, tmp_path / "done.avi"), tmp_path / "page.html"
+    review.write(done, page)
+    assert len(pictures_of(page.read_text())) == 3

@@ -15,7 +15,8 @@ _LEFT, _ABOVE, _BELOW = 46, 6, 24  # beside what is drawn
 _MOMENTS = 500  # of the film's length, at most
 _LINES = 4  # of the grid, above its floor
 _MOST_TIMES = 8  # below it, but for one
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)  # seconds
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)  # seconds
+_DAY = 86_400
 _MEAN, _LARGEST, _GRID = "#b5431e", "#e8b49f", "#d9dfe5"
 
 Areas = list[tuple[float, float]]  # seconds, per cent
@@ -42,7 +43,9 @@ def svg(readings: Sequence[Reading]) -> str:
     if not areas:
         return ""
     first, last = areas[0][0], areas[-1][0]
-    scale = _Scale(first, max(last - first, 1e-3), _round(max(area for _, area in areas)))
+    stands = (last - first) / max(len(areas) - 1, 1)  # seconds of each: the last one too has room
+    length = max(last - first + stands, 1e-3)
+    scale = _Scale(first, length, _round(max(area for _, area in areas)))
     drawn = [*_grid(scale), *_bars(scale, areas), *_times(scale)]
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="corroded area over time" '
@@ -63,7 +66,7 @@ def _bars(scale: _Scale, areas: Areas) -> Iterator[str]:
     width = (_WIDTH - _LEFT) / moments + 0.5  # without a seam to the next
 
     def moment(pair: tuple[float, float]) -> int:
-        return int((pair[0] - scale.first) / scale.length * moments)
+        return int((pair[0] - scale.first) / scale.length * moments + 1e-6)  # 3 / 10 * 10 < 3
 
     for _, some in groupby(areas, key=moment):
         chosen = list(some)
@@ -78,7 +81,8 @@ def _bars(scale: _Scale, areas: Areas) -> Iterator[str]:
 
 
 def _times(scale: _Scale) -> Iterator[str]:
-    step = next((s for s in _STEPS if scale.length / s <= _MOST_TIMES), _STEPS[-1])
+    days = _DAY * math.ceil(scale.length / _DAY / _MOST_TIMES)
+    step = next((s for s in _STEPS if scale.length / s <= _MOST_TIMES), days)
     last = scale.first + scale.length
     for number in range(math.ceil(scale.first / step), math.floor(last / step) + 1):
         x = scale.x(number * step)

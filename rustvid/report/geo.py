@@ -39,7 +39,7 @@ def write(out: Path, sources: Iterable[Path], *, overwrite: bool = False) -> str
     }
     text = document(tables)
     with replacing(out) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="replace")  # a name need be no UTF-8
     return _told(tables)
 
 
