@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from dataclasses import replace
@@ -327,3 +328,47 @@ def test_a_map_is_not_made_of_what_has_no_positions_nor_over_a_file(
     capsys.readouterr()
     assert main(["map", str(located), "--out", str(out), "--overwrite"]) == 2
     assert "cannot be read as a table" in capsys.readouterr().err
+
+
+# --- odd ones
+
+
+@pytest.mark.parametrize("hours", ["9" * 5000, "9" * 400])
+def test_a_time_of_no_film_is_none(hours: str) -> None:
+    assert not fixes_of(f"{hours}:00:00,000 --> x\n{bracketed(1.0)}")
+
+
+def test_a_file_of_digits_is_soon_read() -> None:
+    """Not in the square of their number, which would be hours."""
+    assert not fixes_of("1" * 2_000_000)
+
+
+def test_a_number_that_is_no_height_is_none() -> None:
+    """It would be infinite, of which JSON knows nothing."""
+    assert position_of(f"[latitude: 1] [longitude: 2] [rel_alt: {'9' * 400}]") == Position(1, 2)
+
+
+@pytest.mark.parametrize("more", [0, 19, 36])
+def test_a_text_s_length_is_no_part_of_it(more: int, tmp_path: Path) -> None:
+    """In .mp4 it stands before the text, and may be that of a letter."""
+    path = film(tmp_path / "film.mp4", subtitle=f"GPS(8.0,7.0,16) BAROMETER:1.9{' ' * more}")
+    track = track_in(path)
+    assert track and track.at(0.5) == Position(7.0, 8.0, 1.9)
+
+
+@pytest.mark.parametrize("begin", [Fraction(7, 5), Fraction(3600)])
+def test_a_srt_file_counts_from_where_the_clock_of_its_film_begins(
+    begin: Fraction, tmp_path: Path
+) -> None:
+    path = media.delayed(film(tmp_path / "clip.mp4"), tmp_path / "film.ts", begin)
+    (tmp_path / "film.SRT").write_text(srt(1.0, 2.0, 3.0))
+    track = track_in(path)
+    assert track
+    assert [track.at(begin + n).latitude for n in range(3)] == pytest.approx([1, 2, 3], abs=1e-3)
+
+
+def test_a_table_s_name_need_be_no_utf_8(tmp_path: Path) -> None:
+    table = tmp_path / os.fsdecode(b"\xff.csv")
+    table.write_text(",".join(LOCATED_COLUMNS) + "\n0,0.0,ok,1,,1,2.0,1,1,0,0.5,,1.0,2.0,\n")
+    geo.write(tmp_path / "map.geojson", [table])
+    assert json.loads((tmp_path / "map.geojson").read_text())["features"]

@@ -28,20 +28,22 @@ from av.stream import Discard
 
 from rustvid.errors import SourceError
 from rustvid.frames import NOWHERE, Position
+from rustvid.video.copies import codec_name
 from rustvid.video.opening import opened
 
 _LARGEST = 256_000_000  # bytes of a .SRT that are read: hours of an entry a frame
 _TRIED = 30  # texts of a stream without a position, until it is taken for words
 _NEAR = 2.0  # seconds before the first position and after the last one that it still stands for
 _HOLE = 10.0  # seconds between two positions, from which nothing is known between them
+_LENGTH = 2  # bytes before each text of an .mp4
 _RENEWED = 1.0  # seconds in which a receiver finds a new position: a longer stay is one
 
-_NUMBER = r"([-+]?\d+(?:\.\d+)?)"
+_NUMBER = r"([-+]?\d{1,6}(?:\.\d+)?(?!\d))"
 _LATITUDE = re.compile(rf"\blat(?:itude)?\s*:\s*{_NUMBER}", re.IGNORECASE)
 _LONGITUDE = re.compile(rf"\blong?(?:t?itude)?\s*:\s*{_NUMBER}", re.IGNORECASE)
 _GPS = re.compile(rf"\bGPS\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}")
 _HEIGHT = re.compile(rf"\b(?:rel_alt\s*:|BAROMETER\s*:|Hb\s*:|H\s)\s*{_NUMBER}")
-_SPAN = re.compile(r"(\d+):(\d\d):(\d\d)[,.](\d{1,3})\s*-->")
+_SPAN = re.compile(r"(?<!\d)(\d{1,4}):(\d\d):(\d\d)[,.](\d{1,3})\s*-->")
 _CLOCK = re.compile(r"\b(\d{4})[.-](\d\d?)[.-](\d\d?)\s+(\d\d?):(\d\d):(\d\d)(?:[,.](\d{1,3}))?")
 
 
@@ -86,9 +88,10 @@ def track_of(path: Path | str, container: Any, located: bool = False) -> Track |
         return none  # an address: nothing lies beside it, and to look through it takes its length
     # the index of an .mp4 or .mov leads to its text past the rest; others are read to their end
     texts = "mov" in container.format.name and bool(container.streams.subtitles)
+    begin = (container.start_time or 0) / av.time_base  # a .SRT counts from there, as players do
     with suppress(OSError):
         beside = beside_of(path)
-        return _read(path, beside, texts, *(_state(p) for p in (path, beside) if p)) or none
+        return _read(path, beside, texts, begin, *(_state(p) for p in (path, beside) if p)) or none
     return none
 
 
@@ -104,12 +107,14 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=8)  # a run opens its film several times
-def _read(path: Path, beside: Path | None, texts: bool, *states: tuple[int, int]) -> Track | None:
+def _read(
+    path: Path, beside: Path | None, texts: bool, begin: float, *states: tuple[int, int]
+) -> Track | None:
     fixes: list[Fix] = []
     if beside:
         with beside.open("rb") as file:
             text = file.read(_LARGEST).decode("utf-8-sig", "replace")
-        fixes = fixes_of(text)
+        fixes = [Fix(time + begin, position) for time, position in fixes_of(text)]
     if not fixes and texts:
         fixes = _embedded(path)
     return Track(fixes) if fixes else None
@@ -163,10 +168,11 @@ def _embedded(path: Path) -> list[Fix]:
 
 def _of_stream(container: Any, stream: Any) -> Iterator[Fix]:
     found = tried = 0
+    lead = _LENGTH if codec_name(stream) == "mov_text" else 0
     for packet in container.demux(stream):
         if not packet.size or packet.pts is None:
             continue
-        position = position_of(bytes(packet).decode("utf-8", "replace"))
+        position = position_of(bytes(packet)[lead:].decode("utf-8", "replace"))
         found, tried = found + (position is not None), tried + 1
         if not found and tried >= _TRIED:
             return
