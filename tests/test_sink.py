@@ -455,6 +455,21 @@ def test_a_film_is_no_longer_than_it_was_for_its_last_text(
     assert media.packets(target, "subtitle") == texts[: len(texts) if end is None else -1]
 
 
+def test_a_last_text_that_runs_backwards_costs_no_film(tmp_path: Path) -> None:
+    source = media.clip(tmp_path / "source.mp4", audio=0, subtitle=True)
+    target = tmp_path / "out.mp4"
+    with open_source(str(source), (32, 32), SourceConfig()) as reader:
+        template = Template(reader.info, reader.container, reader.companions)
+        with open_sink(target, template, OutputConfig()) as sink:
+            texts: list[Any] = []
+            for frame in reader.frames():
+                texts += [packet for packet in frame.companions if packet.size]
+                sink.write(frame.picture, replace(frame, companions=()))
+            sink.finish((texts[-1], texts[0]))
+    assert any("run backwards" in warning for warning in sink.warnings)
+    assert len(media.frame_times(target)) == 30
+
+
 def test_what_no_film_of_ours_holds_is_told(clip: Path, tmp_path: Path) -> None:
     source = remuxed(clip, tmp_path / "fonts.mkv", fonts=True)
     with open_source(str(source), (32, 32), SourceConfig()) as reader:

@@ -7,6 +7,8 @@ from typing import Any
 
 import av
 
+from rustvid.video.copies import codec_name
+
 
 def cut(packet: Any, stamp: int, start: int, end: int | None) -> int:
     """Cut a text that stands over the start or the end of what is left; returns when it begins."""
@@ -24,8 +26,10 @@ def nothing_after(packet: Any, stamp: int, target: Any) -> Any:
     """An empty text of .mp4 for the stream `target`, where this one, which begins at `stamp`, ends.
 
     As the last of a track it may not be missing: FFmpeg would write one that stands as long as the
-    text before it.
+    text before it. None for what is no such text.
     """
+    if codec_name(packet.stream) != "mov_text":
+        return None
     empty = av.Packet(b"\0\0")
     empty.stream, empty.time_base = target, packet.time_base
     empty.pts = empty.dts = stamp + (packet.duration or 0)

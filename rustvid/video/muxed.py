@@ -66,7 +66,7 @@ class VideoSink(Sink):
         self._video: Any = None
         self._copies: dict[int, Any] = {}  # index of the input's stream → stream of the output
         self._filters: dict[int, Any] = {}  # index of the input's stream → bit stream filter
-        self._texts: dict[int, Any] = {}  # index of the input's stream → what ends its last text
+        self._texts: dict[int, Any] = {}  # index of the output's stream → what ends its last text
         self._to_encoder = VideoReformatter()
         self._whole = True  # all that was muxed is in the file
         self._durations: dict[int, int] = {}  # of the pictures in the encoder, by their times
@@ -271,16 +271,17 @@ class VideoSink(Sink):
                 packet.pts -= shift
             if packet.dts is not None:
                 packet.dts -= shift
-            if codec_name(packet.stream) == "mov_text":
-                self._texts[packet.stream.index] = nothing_after(packet, stamp - shift, target)
-            self._mux_copy(packet, target)
+            ending = nothing_after(packet, stamp - shift, target)
+            self._mux_copy(packet, target, ending)
 
-    def _mux_copy(self, packet: Any, target: Any) -> None:
+    def _mux_copy(self, packet: Any, target: Any, ending: Any) -> None:
         bit_stream = self._filters.get(packet.stream.index)
         try:
             for ready in bit_stream.filter(packet) if bit_stream else [packet]:
                 ready.stream = target
                 self._mux(ready)
+            if ending:  # of a text that is refused none is wanted: it may lie before the last one
+                self._texts[target.index] = ending
         except (av.error.ArgumentError, av.error.InvalidDataError):  # times that run backwards
             self._whole = True  # it was refused, not half written
             self._warn(
