@@ -589,7 +589,7 @@ def test_an_interrupt_before_the_first_frame_leaves_nothing(clip: Path, tmp_path
     old = tmp_path / "out.part.mp4"
     old.write_bytes(b"of an earlier run")
     stop = stopping(Interrupted(signal.SIGINT), 0)
-    summary = annotate(clip, tmp_path / "out.mp4", progress=stop)
+    summary = annotate(clip, tmp_path / "out.mp4", "output.overwrite=true", progress=stop)
     assert summary.exit_code == 130 and not summary.kept and not summary.outputs
     assert names(tmp_path) == ["out.part.mp4"] and old.read_bytes() == b"of an earlier run"
 
