@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from rustvid import __version__
 from rustvid.bench.arguments import add_bench
@@ -502,8 +502,7 @@ def _print(text: str) -> None:
     try:
         print(redacted(text.encode(encoding, "replace").decode(encoding)), flush=True)
     except OSError as exc:
-        with suppress(OSError):  # nothing may be left to fail at the interpreter's exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go(sys.stdout)
         if not isinstance(exc, BrokenPipeError):
             raise SinkError(
                 f"stdout: cannot be written ({exc.strerror}); check where it leads"
@@ -512,8 +511,16 @@ def _print(text: str) -> None:
 
 def _tell(line: str) -> None:
     """On stderr; where nobody reads it, that is no reason to fail."""
-    with suppress(OSError):
+    try:
         print(shown(line), file=sys.stderr, flush=True)
+    except OSError:
+        _let_go(sys.stderr)
+
+
+def _let_go(stream: TextIO) -> None:
+    """What it still holds must not fail once more at the interpreter's exit, with code 120."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_standard_streams() -> None:

@@ -633,7 +633,8 @@ def test_a_second_termination_changes_nothing_and_what_is_ignored_stays_so() -> 
 @contextmanager
 def started(*words: str, **streams: Any) -> Iterator[subprocess.Popen[str]]:
     """`rustvid …`, killed at the latest when the test leaves it."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    usual = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # what users have
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": usual} | streams
     command = [sys.executable, "-m", "rustvid", *words]
     with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as child:
         try:
