@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rustvid.errors import SinkError
+from rustvid.errors import SinkError, UsageError
 
 
 def masks_of(path: Path) -> Path:
@@ -36,6 +36,14 @@ def replacing(path: Path) -> Iterator[Path]:
         raise SinkError(
             f"{path}: cannot be written ({exc.strerror or exc}); check the folder and its space"
         ) from exc
+
+
+def check_new(path: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
+    """Raise UsageError where a result has another suffix, or is there and may not be replaced."""
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"{path}: is written as {suffixes[0]}; name it so")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path}: exists; choose another name or add --overwrite")
 
 
 def made_folder(folder: Path) -> None:

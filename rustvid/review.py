@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rustvid.errors import UsageError
-from rustvid.files import replacing
+from rustvid.files import check_new, replacing
 from rustvid.report import html
 from rustvid.report.findings import Finding, findings
 from rustvid.report.readings import Reading, readings
@@ -24,10 +24,7 @@ def write(done: Path, out: Path, pictures: int = PICTURES, *, overwrite: bool = 
         pictures
     Raises UsageError, SourceError where the film cannot be read, and SinkError.
     """
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{out}: a report is written as .html; name it so")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out}: exists; choose another name or add --overwrite")
+    check_new(out, (".html", ".htm"), overwrite=overwrite)
     if pictures < 0:
         raise UsageError(f"--pictures must be 0 or more, received {pictures}")
     table, film = _pair(done)
@@ -37,8 +34,11 @@ def write(done: Path, out: Path, pictures: int = PICTURES, *, overwrite: bool = 
     text = html.document((film or table).name, rows, found, shown)
     with replacing(out) as part:
         part.write_text(text, encoding="utf-8", errors="replace")  # a name need be no UTF-8
-    without = "" if film else f"; no film beside {table.name}, so no pictures"
-    return f"{len(found)} stretches with corrosion, {len(shown)} pictures{without}"
+    told = f"{len(found)} stretches with corrosion, {len(shown)} pictures"
+    if not film:
+        return f"{told}; no film beside {table.name}, so no pictures"
+    lost = min(pictures, len(found)) - len(shown)
+    return f"{told}; {lost} more are not in the film" if lost else told
 
 
 def _pair(done: Path) -> tuple[Path, Path | None]:

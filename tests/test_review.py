@@ -35,7 +35,7 @@ Told = pytest.CaptureFixture[str]
 
 
 def reading(time: float, percent: float | None, **wanted: Any) -> Reading:
-    return Reading(time, "ok", percent, wanted.pop("confidence", 0.5), **wanted)
+    return Reading(time, percent, wanted.pop("confidence", 0.5), **wanted)
 
 
 def annotated(source: Path, out: Path, *assignments: str) -> Path:

@@ -17,7 +17,7 @@ import pytest
 from fakes import ColourModel, quick
 
 from rustvid.cli import main
-from rustvid.errors import Interrupted, UsageError
+from rustvid.errors import Interrupted, SourceError, UsageError
 from rustvid.frames import NOWHERE, Measured, Position
 from rustvid.pipeline import run
 from rustvid.report import geo
@@ -156,6 +156,23 @@ def test_a_film_beside_which_nothing_tells_of_positions_has_no_track(tmp_path: P
     assert track_in(path) is None
 
 
+def test_a_srt_that_cannot_be_read_is_told_and_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, beside = film(tmp_path / "film.mp4"), tmp_path / "film.srt"
+    beside.write_text(srt(1.0))
+    usual = Path.open
+
+    def refused(self: Path, *wanted: Any, **more: Any) -> Any:
+        if self == beside:
+            raise PermissionError(13, "Permission denied")
+        return usual(self, *wanted, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(SourceError, match=r"film.srt: cannot be read \(Permission denied\)"):
+        track_in(path)
+
+
 # --- between the entries
 
 
@@ -266,7 +283,7 @@ def test_a_film_without_positions_has_the_usual_table(tmp_path: Path, clip: Path
 
 def reading(time: float, percent: float | None, north: float | None, east: float = 10.0) -> Reading:
     position = Position(north, None if north is None else east, 3.0)
-    return Reading(time, "ok", percent, 0.5, (), position)
+    return Reading(time, percent, 0.5, (), position)
 
 
 def test_a_point_is_the_second_s_peak_and_the_way_is_cut_where_it_is_not_known() -> None:

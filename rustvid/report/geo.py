@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rustvid.errors import UsageError
-from rustvid.files import replacing
+from rustvid.files import check_new, replacing
 from rustvid.report.readings import WHY_NOT, Reading, is_located, readings
 from rustvid.report.summary import clock
 
@@ -30,29 +30,22 @@ def write(out: Path, sources: Iterable[Path], *, overwrite: bool = False) -> str
     Raises UsageError where there is nothing to show, or `out` exists and may not be replaced, and
     SinkError where it cannot be written.
     """
-    if out.suffix.lower() not in (".geojson", ".json"):
-        raise UsageError(f"{out}: a map is written as .geojson; name it so")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out}: exists; choose another name or add --overwrite")
+    check_new(out, (".geojson", ".json"), overwrite=overwrite)
     tables = {
         table: readings(table, located=True) for source in sources for table in _tables(source)
     }
-    text = document(tables)
+    features = [f for path, frames in tables.items() for f in features_of(path.name, frames)]
+    text = json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)
     with replacing(out) as part:
         part.write_text(text, encoding="utf-8", errors="replace")  # a name need be no UTF-8
-    return _told(tables)
-
-
-def document(tables: Mapping[Path, Sequence[Reading]]) -> str:
-    """The text of a GeoJSON file of these tables."""
-    features = [f for path, found in tables.items() for f in features_of(path.name, found)]
-    return json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)
+    return _told(tables, features)
 
 
 def features_of(table: str, frames: Sequence[Reading]) -> list[dict[str, Any]]:
     """The way, if the camera moved, and the points; table: the name that they bear."""
-    points = _points(table, frames)
-    ways = list(_ways([second[0] for second in _seconds(frames)]))
+    seconds = [list(some) for _, some in groupby(frames, key=lambda frame: int(frame.time))]
+    points = [point for second in seconds if (point := _point(table, second)) is not None]
+    ways = list(_ways([second[0] for second in seconds]))
     if not ways:
         return points
     facts = {"table": table, "seconds_with_corrosion": len(points), "stroke": _WAY}
@@ -69,10 +62,10 @@ def _tables(source: Path) -> list[Path]:
     return found
 
 
-def _told(tables: Mapping[Path, Sequence[Reading]]) -> str:
+def _told(tables: Mapping[Path, Sequence[Reading]], features: Sequence[dict[str, Any]]) -> str:
     frames = [reading for found in tables.values() for reading in found]
     known = sum(_place(reading) is not None for reading in frames)
-    points = sum(len(_points(path.name, found)) for path, found in tables.items())
+    points = sum(feature["geometry"]["type"] == "Point" for feature in features)
     films = f"{len(tables)} tables: " if len(tables) > 1 else ""
     return (
         f"{films}{points} seconds with corrosion; {known} of {len(frames)} frames have a position"
@@ -86,14 +79,6 @@ def _ways(frames: Sequence[Reading]) -> Iterator[list[list[float]]]:
         way = [place for place, _ in groupby(places)]
         if len(way) > 1:
             yield way
-
-
-def _seconds(frames: Sequence[Reading]) -> list[list[Reading]]:
-    return [list(second) for _, second in groupby(frames, key=lambda reading: int(reading.time))]
-
-
-def _points(table: str, frames: Sequence[Reading]) -> list[dict[str, Any]]:
-    return [p for second in _seconds(frames) if (p := _point(table, second)) is not None]
 
 
 def _point(table: str, second: Sequence[Reading]) -> dict[str, Any] | None:

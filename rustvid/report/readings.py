@@ -22,7 +22,6 @@ class Reading(NamedTuple):
     """What a row says. `percent`: of the frame that is corroded."""
 
     time: float  # seconds
-    status: str
     percent: float | None  # None where the frame has no area
     confidence: float | None  # None where it was tracked
     flags: tuple[str, ...] = ()
@@ -61,7 +60,6 @@ def _reading(cells: Mapping[str, str | None]) -> Reading:
 
     return Reading(
         time=float(cells["time_s"] or ""),
-        status=cells["status"] or "",
         percent=number("area_pct"),
         confidence=number("confidence"),
         flags=tuple((cells["flags"] or "").split(";")) if cells["flags"] else (),

@@ -53,8 +53,8 @@ class FileSource(Source):
         self._bytes = size_of(path)
         self.container: Any
         self.container, self.notes = best_opened(path, protocols, config)
-        self._track = track_of(path, self.container, place.located)
         try:
+            self._track = track_of(path, self.container, place.located)
             self._stream = picture_of(self.container, path, config.max_pixels)
             self.info = self._describe()
         except SourceError:

@@ -37,6 +37,7 @@ class _Part:
     """One file: its first picture begins, and its last one ends, at these seconds of the film.
 
     key: its first key frame; what is shown before that refers to the file before
+    located: does it tell where the camera was?
     """
 
     path: Path
@@ -44,6 +45,7 @@ class _Part:
     begin: Fraction
     key: Fraction
     end: Fraction
+    located: bool
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class JoinedSource(Source):
         self._first = FileSource(paths[0], image_size, config)
         self.container, self.companions = self._first.container, self._first.companions
         try:
-            self._parts, located = self._placed(paths)
+            self._parts = self._placed(paths)
         except SourceError:
             self._first.container.close()
             raise
@@ -86,7 +88,7 @@ class JoinedSource(Source):
             self._first.info,
             name=f"{redacted(str(paths[0]))} and {len(paths) - 1} more",
             expected_frames=round(self._seconds() * rate),
-            located=located,
+            located=any(part.located for part in self._parts),
         )
 
     def frames(self) -> Iterator[Frame]:
@@ -147,10 +149,9 @@ class JoinedSource(Source):
         place = Place(part.shift, begin, last, pending, self.companions, heard, before, located)
         return FileSource(part.path, self._image_size, self._config, place=place)
 
-    def _placed(self, paths: Sequence[Path]) -> tuple[list[_Part], bool]:
-        """Every file with its place, once they are known to belong together; is any located?"""
+    def _placed(self, paths: Sequence[Path]) -> list[_Part]:
+        """Every file with its place, once they are known to belong together."""
         parts: list[_Part] = []
-        located = False
         common: Looks | None = None
         for path in paths:
             source = FileSource(path, self._image_size, self._config)
@@ -160,10 +161,10 @@ class JoinedSource(Source):
                 check_same(paths[0], common, path, looks)
                 begin, key = _beginning(path, source)
                 end = _end(source, common.rate)
-                located |= source.info.located
             shift = parts[-1].end - begin if parts else Fraction(0)
-            parts.append(_Part(path, shift, begin + shift, key + shift, end + shift))
-        return parts, located
+            located = source.info.located
+            parts.append(_Part(path, shift, begin + shift, key + shift, end + shift, located))
+        return parts
 
     def _chosen(self) -> list[_Part]:
         """The files that hold anything between the start and the end asked for."""

@@ -82,6 +82,7 @@ def track_of(path: Path | str, container: Any, located: bool = False) -> Track |
 
     container: PyAV's, of the film; located: it is part of a film that has positions, so without
         any of its own it has a track that knows none
+    Raises SourceError where the .SRT cannot be read: without a word the table would lack columns.
     """
     none = Track(()) if located else None
     if not isinstance(path, Path):
@@ -89,10 +90,14 @@ def track_of(path: Path | str, container: Any, located: bool = False) -> Track |
     # the index of an .mp4 or .mov leads to its text past the rest; others are read to their end
     texts = "mov" in container.format.name and bool(container.streams.subtitles)
     begin = (container.start_time or 0) / av.time_base  # a .SRT counts from there, as players do
-    with suppress(OSError):
-        beside = beside_of(path)
+    beside = beside_of(path)
+    try:
         return _read(path, beside, texts, begin, *(_state(p) for p in (path, beside) if p)) or none
-    return none
+    except OSError as exc:
+        raise SourceError(
+            f"{beside or path}: cannot be read ({exc.strerror}); check its permissions, or move it "
+            "away where its positions are not wanted"
+        ) from exc
 
 
 def beside_of(path: Path) -> Path | None:
